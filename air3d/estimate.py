@@ -1,0 +1,65 @@
+"""What inference says of an image: the dataclasses that scripts, metrics and viewers share."""
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+from air3d.geometry import Camera
+
+
+@dataclass(frozen=True)
+class ObjectEstimate:
+    """One object found in 3D.
+
+    Attributes:
+        name: of the mesh.
+        identity: index of the mesh in the scene file.
+        identity_probability: q(identity | x) of that mesh.
+        presence_probability: q(z_pres = 1 | x) of this object.
+        object_to_world: pose [4, 4].
+        position_std: standard deviations of q(x), q(y) on the plane, metres [2].
+    """
+
+    name: str
+    identity: int
+    identity_probability: float
+    presence_probability: float
+    object_to_world: Float[Tensor, "4 4"]
+    position_std: Float[Tensor, "2"]
+
+
+@dataclass(frozen=True)
+class PatchEstimate:
+    """One patch found in 2D: a square window of the image, in pixels.
+
+    Attributes:
+        presence_probability: q(z_pres = 1 | x) of this patch.
+        centre: (u, v) of the window.
+        side: its width and height.
+    """
+
+    presence_probability: float
+    centre: tuple[float, float]
+    side: float
+
+
+@dataclass(frozen=True)
+class SceneEstimate:
+    """The posterior mode of one image.
+
+    Attributes:
+        count: most probable number of objects.
+        count_probability: q(n | x), n = 0, 1, ..., max_steps.
+        objects: ``count`` objects, all of them 3D or all of them 2D.
+        camera: the camera (a batch of one); None in 2D.
+        reconstruction: the decoder's image of the mode [C, H, W], values in [0, 1].
+        log_likelihood: log p(x | mode), nats.
+    """
+
+    count: int
+    count_probability: tuple[float, ...]
+    objects: tuple[ObjectEstimate, ...] | tuple[PatchEstimate, ...]
+    camera: Camera | None
+    reconstruction: Float[Tensor, "channel height width"]
+    log_likelihood: float

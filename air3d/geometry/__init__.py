@@ -1,0 +1,41 @@
+"""Frames, rigid transforms and cameras: the one page of conventions.
+
+Units are metres and radians. Vectors are columns: ``point_b = a_to_b @ point_a``,
+and a 4x4 matrix is named ``a_to_b`` after the frame it takes points from and the
+frame it brings them to.
+
+========  =====================================================================
+object    the frame of a mesh file
+world     right-handed, z up; the table is the plane z = 0
+camera    OpenCV: x right, y down, z forward; depth is the camera's z
+pixel     u right, v down; (0, 0) is the upper left *corner* of the upper left
+          pixel, whose centre is (0.5, 0.5)
+========  =====================================================================
+
+Quaternions are (w, x, y, z). A yaw is an angle about the object's own z axis,
+positive from x towards y.
+
+Other conventions are converted where they enter or leave and nowhere else: PyTorch3D's
+NDC (+x left, +y up) inside ``air3d.render``; BOP's millimetres and its pixel centres at
+whole numbers in ``air3d.data.bop``; Open3D's and glTF's in ``air3d.inspection``.
+"""
+
+from air3d.geometry.cameras import Camera, pinhole_intrinsics, project
+from air3d.geometry.transforms import (
+    invert_rigid,
+    look_at,
+    rigid_transform,
+    transform_points,
+    yaw_rotation,
+)
+
+__all__ = [
+    "Camera",
+    "invert_rigid",
+    "look_at",
+    "pinhole_intrinsics",
+    "project",
+    "rigid_transform",
+    "transform_points",
+    "yaw_rotation",
+]

@@ -1,0 +1,28 @@
+"""What can be in a scene: the scene file, its meshes, and the prior over scenes."""
+
+from air3d.scene.assets import Mesh, MeshBank, MeshFileError, load_assets, load_mesh
+from air3d.scene.prior import ABSENT, ScenePrior, Scenes, camera_of
+from air3d.scene.spec import (
+    GlimpseSpec,
+    SceneFileError,
+    SceneSpec,
+    load_scene,
+    scene_to_yaml,
+)
+
+__all__ = [
+    "ABSENT",
+    "GlimpseSpec",
+    "Mesh",
+    "MeshBank",
+    "MeshFileError",
+    "ScenePrior",
+    "SceneFileError",
+    "SceneSpec",
+    "Scenes",
+    "camera_of",
+    "load_assets",
+    "load_mesh",
+    "load_scene",
+    "scene_to_yaml",
+]
