@@ -1,0 +1,26 @@
+"""Crisp depth: what each object alone would hide, without softness and without gradients."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from air3d.geometry import Camera
+from air3d.render import reference
+from air3d.render.layers import project_meshes
+from air3d.scene.assets import MeshBank
+from air3d.scene.spec import LightSpec
+
+
+@torch.no_grad()
+def render_depth(
+    bank: MeshBank,
+    identity: Int[Tensor, "batch object"],
+    object_to_world: Float[Tensor, "batch object 4 4"],
+    camera: Camera,
+) -> Float[Tensor, "batch object height width"]:
+    """Return the depth (metres) of each object's nearest face at the pixel centres.
+
+    inf where the object does not cover the centre. Discrete: nothing gets gradients.
+    """
+    projected = project_meshes(bank, identity, object_to_world, camera, LightSpec())
+    return reference.depth(projected).unflatten(0, tuple(identity.shape))

@@ -1,0 +1,129 @@
+"""What goes into the rasteriser, and what comes out of it."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from air3d.geometry import Camera
+from air3d.scene.assets import MeshBank
+from air3d.scene.spec import LightSpec
+
+MIN_DEPTH = 1e-3
+"""A face with a vertex nearer than this to the camera's plane (metres) is dropped.
+
+PyTorch3D's 1e-8 admits faces whose projection is 1e8 images wide, where float32 has no digits
+left for their edges.
+"""
+
+
+@dataclass(frozen=True)
+class Layers:
+    """One softly rasterised image per object, before compositing.
+
+    Attributes:
+        colour: mean colour of the faces at a pixel, weighted by nearness and coverage; 0 where
+            nothing is hit.
+        log_weight: log sum_k prob_k exp(z_inv_k / gamma) over the faces k; -inf where nothing
+            is hit.
+        log_transmittance: sum_k log(1 - prob_k), at most 0; 0 where nothing is hit.
+    """
+
+    colour: Float[Tensor, "batch object height width 3"]
+    log_weight: Float[Tensor, "batch object height width"]
+    log_transmittance: Float[Tensor, "batch object height width"]
+
+
+@dataclass(frozen=True)
+class ProjectedMeshes:
+    """One lit mesh per layer, in front of its camera: all that a rasteriser needs.
+
+    Attributes:
+        vertices: x and y in PyTorch3D's NDC (+x left, +y up, the short image side spans
+            [-1, 1]) and the depth in metres; x and y mean nothing where the depth is below
+            ``MIN_DEPTH``.
+        colours: vertex colours after lighting.
+        faces, num_faces: as in the mesh bank, [M, F, 3] and [M].
+        mesh: which of the M meshes each layer shows; -1 for an empty layer.
+        image_size: (height, width).
+    """
+
+    vertices: Float[Tensor, "layer vertex 3"]
+    colours: Float[Tensor, "layer vertex 3"]
+    faces: Int[Tensor, "mesh face 3"]
+    num_faces: Int[Tensor, " mesh"]
+    mesh: Int[Tensor, " layer"]
+    image_size: tuple[int, int]
+
+
+def project_meshes(
+    bank: MeshBank,
+    identity: Int[Tensor, "batch object"],
+    object_to_world: Float[Tensor, "batch object 4 4"],
+    camera: Camera,
+    light: LightSpec,
+) -> ProjectedMeshes:
+    """Bring each object's vertices before its camera and light them.
+
+    Gradients reach the poses, the camera, and the bank's vertices, colours and normals. An
+    absent object passes no gradient, whatever its pose holds.
+    """
+    mesh = identity.reshape(-1)
+    index = mesh.clamp(min=0)
+    absent = (mesh < 0)[:, None, None]
+    pose = object_to_world.flatten(0, 1)
+    pose = torch.where(absent, torch.eye(4, dtype=pose.dtype, device=pose.device), pose)
+    world_to_ndc = _world_to_ndc(camera).expand(len(identity), 3, 4)
+    to_ndc = world_to_ndc.repeat_interleave(identity.shape[1], dim=0) @ pose
+    homogeneous = torch.baddbmm(
+        to_ndc[:, None, :, 3], _rows(bank.vertices, index), to_ndc[:, :, :3].mT
+    )
+    depth = homogeneous[..., 2:]
+    safe_depth = torch.where(depth >= MIN_DEPTH, depth, 1.0)
+    return ProjectedMeshes(
+        vertices=torch.cat([homogeneous[..., :2] / safe_depth, depth], dim=-1),
+        colours=_light(bank, index, pose, light),
+        faces=bank.faces,
+        num_faces=bank.num_faces,
+        mesh=mesh,
+        image_size=camera.image_size,
+    )
+
+
+def pixel_centres(size: int, other: int) -> list[float]:
+    """Return the NDC coordinates of the pixel centres along one image side of ``size`` pixels.
+
+    ``other`` is the image's other side. They fall, since NDC's x points left and its y up.
+    """
+    shorter = min(size, other)
+    return [(size - 1 - 2 * index) / shorter for index in range(size)]
+
+
+def _world_to_ndc(camera: Camera) -> Float[Tensor, "batch 3 4"]:
+    """Return the projection matrices to homogeneous NDC, whose third coordinate is the depth."""
+    height, width = camera.image_size
+    shorter = min(height, width)
+    pixels_to_ndc = camera.intrinsics.new_tensor(
+        [[-2.0, 0.0, width], [0.0, -2.0, height], [0.0, 0.0, shorter]]
+    )
+    return (pixels_to_ndc / shorter) @ camera.intrinsics @ camera.world_to_camera[:, :3]
+
+
+def _light(
+    bank: MeshBank,
+    index: Int[Tensor, " layer"],
+    pose: Float[Tensor, "layer 4 4"],
+    light: LightSpec,
+) -> Float[Tensor, "layer vertex 3"]:
+    """Light every vertex: colour * (ambient + diffuse * max(0, normal . direction))."""
+    direction = torch.nn.functional.normalize(pose.new_tensor(light.direction), dim=0)
+    # The light is brought into each object's frame, which is cheaper than the normals to the world.
+    in_object = pose[:, :3, :3].mT @ direction[:, None]
+    facing = (_rows(bank.normals, index) @ in_object).clamp(min=0.0)
+    return _rows(bank.colours, index) * (light.ambient + light.diffuse * facing)
+
+
+def _rows(array: Float[Tensor, "mesh vertex 3"], index: Int[Tensor, " layer"]):
+    """Pick each layer's mesh; unlike that of ``array[index]``, its backward is deterministic."""
+    return array.index_select(0, index)

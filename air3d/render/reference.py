@@ -1,0 +1,180 @@
+"""The renderer in plain torch: dense, slow, any precision and device. The twin of the fast path.
+
+Written in the order of operations of PyTorch3D's rasteriser (perspective-correct and clipped
+barycentric coordinates), with one repair: no gradient flows through the perspective denominator
+where it is clamped. There clipping cancels it, so the true gradient is zero, while float32 makes
+noise of it.
+"""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from air3d.render.layers import MIN_DEPTH, Layers, ProjectedMeshes, pixel_centres
+from air3d.scene.spec import RenderSpec
+
+EPSILON = 1e-8
+CLIP_EPSILON = 1e-5
+
+
+def blur_radius(sigma: float) -> float:
+    """Return the squared NDC distance at which a face's coverage has fallen to 1e-4."""
+    return math.log(1.0 / 1e-4 - 1.0) * sigma
+
+
+def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each layer's mean colour [L, H, W, 3], log-weight and log-transmittance [L, H, W].
+
+    Gradients reach the projected vertices and colours.
+    """
+    layers = []
+    for layer, mesh in enumerate(projected.mesh.tolist()):
+        faces = projected.faces[mesh, : projected.num_faces[mesh]] if mesh >= 0 else (
+            projected.faces[0, :0]
+        )
+        layers.append(
+            _soft_layer(
+                projected.vertices[layer][faces],
+                projected.colours[layer][faces],
+                _pixel_grid(projected),
+                softness,
+            )
+        )
+    height, width = projected.image_size
+    colour, log_weight, log_transmittance = (torch.stack(part) for part in zip(*layers))
+    return (
+        colour.unflatten(1, (height, width)),
+        log_weight.unflatten(1, (height, width)),
+        log_transmittance.unflatten(1, (height, width)),
+    )
+
+
+def composite(
+    layers: Layers, selection: Int[Tensor, "image layer"], background: Float[Tensor, "3"]
+) -> tuple[Tensor, Tensor]:
+    """Return rgb [B, P, H, W, 3] and alpha [B, P, H, W] of the selected layers' merger."""
+    chosen = selection.clamp(min=0)
+    absent = (selection < 0)[None, :, :, None, None]
+    colour = layers.colour[:, chosen]
+    log_weight = layers.log_weight[:, chosen].masked_fill(absent, -math.inf)
+    log_transmittance = layers.log_transmittance[:, chosen].masked_fill(absent, 0.0)
+    share = _softmax(log_weight, dim=2)
+    alpha = -torch.expm1(log_transmittance.sum(dim=2))
+    rgb = (share[..., None] * colour).sum(dim=2)
+    return rgb * alpha[..., None] + background * (1.0 - alpha[..., None]), alpha
+
+
+def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
+    """Return the depth of the nearest face at each pixel centre, inf where there is none."""
+    layers = []
+    for layer, mesh in enumerate(projected.mesh.tolist()):
+        count = int(projected.num_faces[mesh]) if mesh >= 0 else 0
+        corners = projected.vertices[layer][projected.faces[mesh, :count]]
+        weights, valid = _barycentric(corners, _pixel_grid(projected))
+        z = corners[:, :, 2]
+        inside = (weights >= 0).all(dim=-1) & valid
+        face_depth = 1.0 / (weights / torch.where(valid[:, None], z, 1.0)).sum(dim=-1)
+        face_depth = torch.where(inside, face_depth, math.inf)
+        empty = face_depth.new_full((len(face_depth), 1), math.inf)
+        layers.append(torch.cat([face_depth, empty], dim=1).amin(dim=1))
+    return torch.stack(layers).unflatten(1, projected.image_size)
+
+
+def _pixel_grid(projected: ProjectedMeshes) -> Float[Tensor, "pixel 1 2"]:
+    """Return the pixel centres in NDC, row by row."""
+    height, width = projected.image_size
+    x = projected.vertices.new_tensor(pixel_centres(width, height))
+    y = projected.vertices.new_tensor(pixel_centres(height, width))
+    grid = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
+    return grid.reshape(-1, 1, 2)
+
+
+def _cross(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return twice the signed area of the triangle (a, b, p)."""
+    return (p[..., 0] - a[..., 0]) * (b[..., 1] - a[..., 1]) - (p[..., 1] - a[..., 1]) * (
+        b[..., 0] - a[..., 0]
+    )
+
+
+def _barycentric(
+    corners: Float[Tensor, "face 3 3"], pixels: Float[Tensor, "pixel 1 2"]
+) -> tuple[Tensor, Tensor]:
+    """Return screen-space barycentric coordinates [P, F, 3] and which faces count [F]."""
+    v0, v1, v2 = corners.unbind(dim=1)
+    area = _cross(v2, v0, v1)
+    valid = (corners[..., 2] >= MIN_DEPTH).all(dim=1) & (area.abs() > EPSILON)
+    area = torch.where(valid, area, 1.0) + EPSILON
+    edges = [_cross(pixels, v1, v2), _cross(pixels, v2, v0), _cross(pixels, v0, v1)]
+    return torch.stack(edges, dim=-1) / area[:, None], valid
+
+
+def _perspective(weights: Tensor, z: Float[Tensor, "face 3"]) -> Tensor:
+    """Correct barycentric coordinates for perspective."""
+    z0, z1, z2 = z.unbind(dim=1)
+    scaled = weights * torch.stack([z1 * z2, z0 * z2, z0 * z1], dim=-1)
+    total = scaled.sum(dim=-1, keepdim=True)
+    return scaled / torch.where(total > EPSILON, total, EPSILON)
+
+
+def _clip(weights: Tensor) -> Tensor:
+    """Move barycentric coordinates of points outside the face to its border."""
+    clipped = weights.clamp(min=0.0)
+    total = clipped.sum(dim=-1, keepdim=True)
+    return clipped / torch.where(total > CLIP_EPSILON, total, CLIP_EPSILON)
+
+
+def _edge_distance(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """Return squared distances of points p to the segments from a to b."""
+    along = b - a
+    length = (along * along).sum(dim=-1)
+    degenerate = length <= EPSILON
+    foot = ((p - a) * along).sum(dim=-1) / torch.where(degenerate, 1.0, length)
+    # PyTorch3D measures the distance to the second corner of an edge that is but a point.
+    foot = torch.where(degenerate, 1.0, foot.clamp(0.0, 1.0)).detach()
+    offset = p - a - foot[..., None] * along
+    return (offset * offset).sum(dim=-1)
+
+
+def _soft_layer(
+    corners: Float[Tensor, "face 3 3"],
+    colours: Float[Tensor, "face 3 3"],
+    pixels: Float[Tensor, "pixel 1 2"],
+    softness: RenderSpec,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Rasterise one mesh: mean colour [P, 3], log-weight [P] and log-transmittance [P]."""
+    weights, valid = _barycentric(corners, pixels)
+    weights = _perspective(weights, corners[:, :, 2])
+    inside = (weights > 0).all(dim=-1)
+    bary = _clip(weights)
+    z = (bary * corners[:, :, 2]).sum(dim=-1)
+    a, b, c = corners[:, :, :2].unbind(dim=1)
+    distances = [_edge_distance(pixels, *edge) for edge in ((a, b), (b, c), (c, a))]
+    distance = torch.stack(distances).amin(dim=0)
+    hit = valid & (inside | (distance < blur_radius(softness.sigma)))
+    signed = torch.where(inside, distance, -distance) / softness.sigma
+    signed = torch.where(hit, signed, 0.0)
+    z_inv = (softness.far - z) / (softness.far - softness.near)
+    log_weights = torch.nn.functional.logsigmoid(signed) + z_inv / softness.gamma
+    log_weights = torch.where(hit, log_weights, -math.inf)
+    share = _softmax(log_weights, dim=1)
+    colour = torch.einsum("pf,pfk,fkc->pc", share, bary, colours)
+    log_weight = _logsumexp(log_weights, dim=1)
+    log_transmittance = torch.where(hit, -torch.nn.functional.softplus(signed), 0.0).sum(dim=1)
+    return colour, log_weight, log_transmittance
+
+
+def _logsumexp(values: Tensor, dim: int) -> Tensor:
+    """Return logsumexp with zero gradient, not NaN, where every value is -inf; -inf if empty."""
+    if values.shape[dim] == 0:
+        return values.sum(dim=dim) - math.inf
+    nothing = (values == -math.inf).all(dim=dim)
+    finite = torch.where(nothing.unsqueeze(dim), 0.0, values)
+    return torch.where(nothing, -math.inf, finite.logsumexp(dim=dim))
+
+
+def _softmax(values: Tensor, dim: int) -> Tensor:
+    """Return softmax, and all zeros where every value is -inf."""
+    nothing = (values == -math.inf).all(dim=dim, keepdim=True)
+    return torch.where(nothing, 0.0, torch.where(nothing, 0.0, values).softmax(dim=dim))

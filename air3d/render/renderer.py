@@ -1,0 +1,98 @@
+"""The public verb: a scene's objects, camera and light to an image."""
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from air3d.geometry import Camera
+from air3d.render import reference
+from air3d.render.composite import composite
+from air3d.render.layers import Layers, project_meshes
+from air3d.scene.assets import MeshBank
+from air3d.scene.spec import LightSpec, RenderSpec
+
+
+def render_layers(
+    bank: MeshBank,
+    identity: Int[Tensor, "batch object"],
+    object_to_world: Float[Tensor, "batch object 4 4"],
+    camera: Camera,
+    *,
+    light: LightSpec,
+    softness: RenderSpec,
+    backend: str = "auto",
+) -> Layers:
+    """Rasterise every object once, softly, into a layer of its own.
+
+    An absent object (identity -1), or one behind the camera, gives an empty layer and zero
+    gradients. Vertices are lit (ambient plus one directional light), then colours interpolated.
+    Gradients reach ``object_to_world``, the camera, and the bank's vertices, colours and normals
+    (normals do not follow vertices).
+
+    Args:
+        bank: the meshes; on the same device and of the same precision as the poses.
+        identity: which mesh each object is.
+        object_to_world: the poses.
+        camera: one camera per scene, or one for all.
+        light: strengths and direction of the light.
+        softness: sigma, gamma and the depths they refer to.
+        backend: ``cpu`` (Numba), ``reference`` (plain torch), or ``auto``: ``cpu`` for CPU tensors.
+
+    Raises:
+        ValueError: shapes, precisions or devices do not fit together, or no backend fits them.
+    """
+    _check(bank, identity, object_to_world, camera)
+    projected = project_meshes(bank, identity, object_to_world, camera, light)
+    maps = reference.rasterise(projected, softness)
+    return Layers(*(part.unflatten(0, tuple(identity.shape)) for part in maps))
+
+
+def render(
+    bank: MeshBank,
+    identity: Int[Tensor, "batch object"],
+    object_to_world: Float[Tensor, "batch object 4 4"],
+    camera: Camera,
+    *,
+    light: LightSpec,
+    softness: RenderSpec,
+    background: Float[Tensor, "3"],
+    backend: str = "auto",
+) -> Float[Tensor, "batch height width 3"]:
+    """Render whole scenes: all their objects over the background; arguments as above.
+
+    Gradients reach all that :func:`render_layers` names, and ``background``.
+    """
+    layers = render_layers(
+        bank, identity, object_to_world, camera, light=light, softness=softness, backend=backend
+    )
+    everything = torch.arange(identity.shape[1])[None]
+    return composite(layers, everything, background).rgb[:, 0]
+
+
+def _check(
+    bank: MeshBank,
+    identity: Int[Tensor, "batch object"],
+    object_to_world: Float[Tensor, "batch object 4 4"],
+    camera: Camera,
+) -> None:
+    """Refuse what cannot be rendered, in one sentence."""
+    if object_to_world.shape != (*identity.shape, 4, 4) or identity.dim() != 2:
+        raise ValueError(
+            "render: identity must be [batch, object] and object_to_world [batch, object, 4, 4], "
+            f"got {tuple(identity.shape)} and {tuple(object_to_world.shape)}"
+        )
+    if len(camera) not in (1, len(identity)):
+        raise ValueError(
+            f"render: camera must hold 1 or {len(identity)} cameras (the batch), got {len(camera)}"
+        )
+    if identity.numel() and not -1 <= int(identity.min()) <= int(identity.max()) < len(bank.meshes):
+        raise ValueError(
+            f"render: identity must lie between -1 (absent) and {len(bank.meshes) - 1} (the last "
+            f"mesh), got {int(identity.min())} to {int(identity.max())}"
+        )
+    for name, tensor in (("bank", bank.vertices), ("camera", camera.world_to_camera)):
+        if (tensor.dtype, tensor.device) != (object_to_world.dtype, object_to_world.device):
+            raise ValueError(
+                f"render: {name} is {tensor.dtype} on {tensor.device} but object_to_world is "
+                f"{object_to_world.dtype} on {object_to_world.device}; bring them together by .to()"
+            )
