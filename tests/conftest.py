@@ -1,0 +1,48 @@
+"""What all tests share: shapes are checked at run time, and few threads are used."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+# Tests work on small arrays, where threads beyond two cost more than they bring. This must
+# come before torch and numba are imported; scripts that tests start inherit it.
+for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(variable, str(min(2, os.cpu_count() or 1)))
+
+import hypothesis
+import jaxtyping
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def _checkable_modules() -> list[str]:
+    """Return air3d's modules, but for those that compile: a compiler needs the bare function."""
+    modules = []
+    for path in sorted((ROOT / "air3d").rglob("*.py")):
+        source = path.read_text(encoding="utf-8")
+        compiles = any(f"import {name}" in source for name in ("numba", "triton"))
+        if path.name != "__init__.py" and not compiles:
+            modules.append(".".join(path.relative_to(ROOT).with_suffix("").parts))
+    return modules
+
+
+jaxtyping.install_import_hook(_checkable_modules(), "beartype.beartype")
+hypothesis.settings.register_profile("air3d", deadline=None, derandomize=True, database=None)
+hypothesis.settings.load_profile("air3d")
+
+
+@pytest.fixture
+def run_script() -> Callable[..., subprocess.CompletedProcess]:
+    """Start ``scripts/<name>`` as a user would, from the project's folder; text is captured."""
+
+    def run(name: str, *arguments: str | Path, timeout: float = 120.0):
+        command = [sys.executable, str(ROOT / "scripts" / name), *map(str, arguments)]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        return subprocess.run(
+            command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=timeout
+        )
+
+    return run
