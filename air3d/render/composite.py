@@ -46,4 +46,8 @@ def composite(
             f"composite: selection must hold numbers from -1 to {num_objects - 1} (one per "
             f"object), got {int(selection.min())} to {int(selection.max())}"
         )
-    return Composite(*reference.composite(layers, selection, background))
+    if layers.colour.device.type != "cpu":
+        return Composite(*reference.composite(layers, selection, background))
+    from air3d.render import cpu  # loads Numba, so only when it is used
+
+    return Composite(*cpu.composite(layers, selection, background))

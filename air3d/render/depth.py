@@ -23,4 +23,8 @@ def render_depth(
     inf where the object does not cover the centre. Discrete: nothing gets gradients.
     """
     projected = project_meshes(bank, identity, object_to_world, camera, LightSpec())
-    return reference.depth(projected).unflatten(0, tuple(identity.shape))
+    if object_to_world.device.type != "cpu":
+        return reference.depth(projected).unflatten(0, tuple(identity.shape))
+    from air3d.render import cpu  # loads Numba, so only when it is used
+
+    return cpu.depth(projected).unflatten(0, tuple(identity.shape))

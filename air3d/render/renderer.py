@@ -43,7 +43,7 @@ def render_layers(
     """
     _check(bank, identity, object_to_world, camera)
     projected = project_meshes(bank, identity, object_to_world, camera, light)
-    maps = reference.rasterise(projected, softness)
+    maps = _rasteriser(backend, object_to_world.device)(projected, softness)
     return Layers(*(part.unflatten(0, tuple(identity.shape)) for part in maps))
 
 
@@ -67,6 +67,22 @@ def render(
     )
     everything = torch.arange(identity.shape[1])[None]
     return composite(layers, everything, background).rgb[:, 0]
+
+
+def _rasteriser(backend: str, device: torch.device):
+    """Return the function that rasterises, loading Numba only when it is used."""
+    if backend not in ("auto", "cpu", "reference"):
+        raise ValueError(f"render: backend must be auto, cpu or reference, got {backend!r}")
+    if backend == "reference":
+        return reference.rasterise
+    if device.type != "cpu":
+        raise ValueError(
+            f"render: no fast backend renders on {device} yet; move bank, poses and camera to the "
+            "CPU, or choose backend='reference' (slow)"
+        )
+    from air3d.render import cpu
+
+    return cpu.rasterise
 
 
 def _check(

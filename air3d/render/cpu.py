@@ -1,0 +1,169 @@
+"""The CPU backend: Numba kernels under torch's autograd, on threads that survive a fork."""
+
+import os
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.autograd.function import once_differentiable
+
+from air3d.render import cpu_kernels
+from air3d.render.layers import Layers, ProjectedMeshes, pixel_centres
+from air3d.render.reference import blur_radius
+from air3d.scene.spec import RenderSpec
+
+# More chunks than threads, because layers differ in cost; a chunk costs some tens of microseconds.
+_CHUNKS_PER_THREAD = 4
+
+_pool: ThreadPoolExecutor | None = None
+_pool_size = 0
+
+
+def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> tuple[Tensor, Tensor, Tensor]:
+    """Return each layer's mean colour [L, H, W, 3], log-weight and log-transmittance [L, H, W].
+
+    Gradients reach the projected vertices and colours.
+    """
+    return _Rasterise.apply(projected.vertices, projected.colours, projected, softness)
+
+
+def composite(
+    layers: Layers, selection: Int[Tensor, "image layer"], background: Float[Tensor, "3"]
+) -> tuple[Tensor, Tensor]:
+    """Return rgb [B, P, H, W, 3] and alpha [B, P, H, W] of the selected layers' merger."""
+    return _Composite.apply(
+        layers.colour, layers.log_weight, layers.log_transmittance, background, selection
+    )
+
+
+def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
+    """Return the depth of the nearest face at each pixel centre, inf where there is none."""
+    out = projected.vertices.new_empty(len(projected.mesh), *projected.image_size)
+    _, *meshes, xs, ys = _geometry(projected, projected.vertices)
+    arrays = _arrays(projected.vertices, *meshes, xs, ys, out)
+    _for_ranges(cpu_kernels.depth, len(out), arrays)
+    return out
+
+
+class _Rasterise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, vertices, colours, projected, softness):
+        height, width = projected.image_size
+        colour = vertices.new_empty(len(vertices), height, width, 3)
+        log_weight = vertices.new_empty(len(vertices), height, width)
+        log_transmittance = torch.empty_like(log_weight)
+        ctx.projected, ctx.softness = projected, softness
+        ctx.save_for_backward(vertices, colours, colour, log_weight)
+        arrays = _rasteriser_arguments(vertices, colours, projected, softness)
+        arrays += _arrays(colour, log_weight, log_transmittance)
+        _for_ranges(cpu_kernels.rasterise, len(vertices), arrays)
+        return colour, log_weight, log_transmittance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_colour, grad_log_weight, grad_log_transmittance):
+        vertices, colours, colour, log_weight = ctx.saved_tensors
+        grad_vertices, grad_colours = torch.empty_like(vertices), torch.empty_like(colours)
+        arrays = _rasteriser_arguments(vertices, colours, ctx.projected, ctx.softness)
+        arrays += _arrays(
+            colour, log_weight, grad_colour, grad_log_weight, grad_log_transmittance
+        )
+        arrays += _arrays(grad_vertices, grad_colours)
+        _for_ranges(cpu_kernels.rasterise_backward, len(vertices), arrays)
+        return grad_vertices, grad_colours, None, None
+
+
+class _Composite(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, colour, log_weight, log_transmittance, background, selection):
+        batch, _, height, width = log_weight.shape
+        rgb = colour.new_empty(batch, len(selection), height, width, 3)
+        alpha = colour.new_empty(batch, len(selection), height, width)
+        ctx.save_for_backward(colour, log_weight, log_transmittance, background, selection)
+        maps = _flat(colour, log_weight, log_transmittance, rgb, alpha)
+        _for_ranges(cpu_kernels.composite, batch, _arrays(selection, background, *maps))
+        return rgb, alpha
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_rgb, grad_alpha):
+        colour, log_weight, log_transmittance, background, selection = ctx.saved_tensors
+        grads = tuple(torch.empty_like(t) for t in (colour, log_weight, log_transmittance))
+        # In float64, as it sums over every pixel of an image.
+        grad_background = background.new_empty(len(colour), 3, dtype=torch.float64)
+        maps = _flat(colour, log_weight, log_transmittance, grad_rgb, grad_alpha, *grads)
+        arrays = _arrays(selection, background, *maps, grad_background)
+        _for_ranges(cpu_kernels.composite_backward, len(colour), arrays)
+        return *grads, grad_background.sum(dim=0).to(background.dtype), None
+
+
+def _geometry(projected: ProjectedMeshes, like: Tensor) -> tuple:
+    """Return vertices, faces, their number, each layer's mesh, and the pixel centres x and y."""
+    height, width = projected.image_size
+    centres = (pixel_centres(width, height), pixel_centres(height, width))
+    xs, ys = (like.new_tensor(side) for side in centres)
+    return like, projected.faces, projected.num_faces, projected.mesh, xs, ys
+
+
+def _rasteriser_arguments(
+    vertices: Tensor, colours: Tensor, projected: ProjectedMeshes, softness: RenderSpec
+) -> list:
+    """Return what both passes of the rasteriser start from, as arrays."""
+    settings = vertices.new_tensor(
+        [
+            softness.sigma,
+            blur_radius(softness.sigma),
+            softness.gamma,
+            softness.far,
+            softness.far - softness.near,
+        ]
+    )
+    vertices, *rest = _geometry(projected, vertices)
+    return _arrays(vertices, colours, *rest, settings)
+
+
+def _flat(*maps: Tensor) -> list[Tensor]:
+    """Put the pixels of maps [B, N, H, W, ...] into one dimension."""
+    return [part.contiguous().flatten(2, 3) for part in maps]
+
+
+def _arrays(*tensors: Tensor) -> list:
+    """View tensors as the contiguous arrays that the kernels are compiled for."""
+    return [tensor.detach().contiguous().numpy() for tensor in tensors]
+
+
+def _for_ranges(kernel: Callable, count: int, arrays: list) -> None:
+    """Run ``kernel(start, stop, *arrays)`` over ranges that cover ``count`` items, on threads."""
+    threads = min(torch.get_num_threads(), count)
+    if threads <= 1:
+        kernel(0, count, *arrays)
+        return
+    chunks = min(count, threads * _CHUNKS_PER_THREAD)
+    bounds = [count * chunk // chunks for chunk in range(chunks + 1)]
+    pool = _executor(threads)
+    futures = [
+        pool.submit(kernel, start, stop, *arrays)
+        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+    ]
+    for future in futures:
+        future.result()
+
+
+def _executor(threads: int) -> ThreadPoolExecutor:
+    """Return the process's threads, made anew when torch's number of threads has changed."""
+    global _pool, _pool_size
+    if _pool is None or _pool_size != threads:
+        _pool, _pool_size = ThreadPoolExecutor(threads, "air3d-render"), threads
+    return _pool
+
+
+def _forget_threads() -> None:
+    """A forked child inherits the executor but not its threads."""
+    global _pool
+    _pool = None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
