@@ -1,5 +1,6 @@
 """Data: canvases with digits, streams of rendered scenes, BOP data sets on disk."""
 
+from air3d.data.bop import BopDataset, BopImage, BopObject, BopPlan, read_images, write_bop
 from air3d.data.digits import Digits, load_digits
 from air3d.data.errors import DataError
 from air3d.data.multi_mnist import (
@@ -8,13 +9,22 @@ from air3d.data.multi_mnist import (
     make_multi_mnist,
     save_canvases,
 )
+from air3d.data.stream import RenderedScenes, SceneStream
 
 __all__ = [
+    "BopDataset",
+    "BopImage",
+    "BopObject",
+    "BopPlan",
     "CanvasDataset",
     "DataError",
     "Digits",
+    "RenderedScenes",
+    "SceneStream",
     "load_canvases",
     "load_digits",
     "make_multi_mnist",
+    "read_images",
     "save_canvases",
+    "write_bop",
 ]

@@ -1,0 +1,96 @@
+"""Images of a scene file's prior, numbered from 0, with BOP's annotations."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from numpy import ndarray
+from torch import Tensor
+
+from air3d.data.bop.format import AnnotatedImage, to_uint8
+from air3d.data.stream import RenderedScenes, SceneStream
+from air3d.geometry import Camera, project, transform_points
+from air3d.render import render_depth
+from air3d.scene import ABSENT, MeshBank, SceneSpec
+
+_MAX_CHUNK = 16
+_CHUNK_PIXELS = 2**20
+
+
+class AnnotatedScenes:
+    """The images of a data set: number i depends on the scene file, the seed and i alone.
+
+    The pixels are observations: the render plus the scene file's noise, clamped to [0, 1] and
+    rounded to 8 bits, as a camera would. Depth, masks and areas are exact and without noise.
+    """
+
+    def __init__(self, spec: SceneSpec, seed: int):
+        height, width = spec.image_size
+        self.chunk = max(1, min(_MAX_CHUNK, _CHUNK_PIXELS // (height * width)))
+        self.stream = SceneStream(spec, batch=self.chunk, seed=seed)
+
+    def images(self, start: int, stop: int) -> Iterator[AnnotatedImage]:
+        """Yield images number ``start`` to ``stop - 1``."""
+        for index in range(start // self.chunk, -(-stop // self.chunk)):
+            rendered = self.stream.batch(index)
+            first = index * self.chunk
+            for number in range(max(start, first), min(stop, first + self.chunk)):
+                yield self._annotate(rendered, number - first)
+
+    def _annotate(self, rendered: RenderedScenes, row: int) -> AnnotatedImage:
+        camera = self.stream.camera
+        height, width = camera.image_size
+        present = rendered.scenes.identity[row] != ABSENT
+        identity = rendered.scenes.identity[row][present]
+        object_to_world = rendered.scenes.object_to_world[row][present]
+        large = np.full((len(identity), 3 * height, 3 * width), np.inf, dtype=np.float32)
+        for canvas, which, pose in zip(large, identity.tolist(), object_to_world, strict=True):
+            _paint_depth(canvas, self.stream.bank, which, pose, surround(camera))
+        depths = large[:, height : 2 * height, width : 2 * width]
+        nearest = depths.min(axis=0, initial=np.inf)
+        return AnnotatedImage(
+            rgb=to_uint8(rendered.images[row]),
+            depth=nearest,
+            camera=camera,
+            identity=identity,
+            object_to_world=object_to_world,
+            silhouettes=large < np.inf,
+            visible=(depths == nearest) & (depths < np.inf),
+        )
+
+
+def surround(camera: Camera) -> Camera:
+    """Return a camera that sees one image further beyond each border."""
+    height, width = camera.image_size
+    return _window(camera, -width, -height, (3 * height, 3 * width))
+
+
+def _window(camera: Camera, left: int, top: int, size: tuple[int, int]) -> Camera:
+    """Return a camera that sees the ``size`` pixels from (left, top) of another's image."""
+    intrinsics = camera.intrinsics.clone()
+    intrinsics[:, 0, 2] -= left
+    intrinsics[:, 1, 2] -= top
+    return Camera(camera.world_to_camera, intrinsics, size)
+
+
+def _paint_depth(
+    canvas: Float[ndarray, "height width"],
+    bank: MeshBank,
+    identity: int,
+    object_to_world: Float[Tensor, "4 4"],
+    camera: Camera,
+) -> None:
+    """Write one object's depth into ``canvas``, looking only where the object can be."""
+    vertices = transform_points(object_to_world, bank.meshes[identity].vertices)
+    seen = project(camera, vertices[None])
+    low, high = torch.zeros(2), torch.tensor(canvas.shape[::-1], dtype=torch.float32)
+    if bool((seen.depth > 0).all()):  # else projections do not bound the object
+        low = seen.pixels[0].amin(dim=0).floor().clamp(low, high)
+        high = seen.pixels[0].amax(dim=0).ceil().clamp(low, high)
+    (left, top), (right, bottom) = low.int().tolist(), high.int().tolist()
+    if left == right or top == bottom:
+        return
+    window = _window(camera, left, top, (bottom - top, right - left))
+    depth = render_depth(bank, torch.tensor([[identity]]), object_to_world[None, None], window)
+    canvas[top:bottom, left:right] = depth[0, 0].numpy()

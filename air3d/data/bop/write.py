@@ -1,0 +1,207 @@
+"""Write BOP data sets of rendered scenes, part by part, so that a run can be continued."""
+
+import io
+import os
+import shutil
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+import air3d
+from air3d.data.bop.annotate import AnnotatedScenes
+from air3d.data.bop.format import (
+    AnnotatedImage,
+    camera_to_bop,
+    depth_to_bop,
+    info_to_bop,
+    mask_to_rle,
+    poses_to_bop,
+    to_png,
+)
+from air3d.data.bop.models import write_models
+from air3d.data.errors import DataError
+from air3d.data.files import claim, to_json, write_atomically
+from air3d.scene import SceneSpec
+
+Layout = Literal["webdataset", "scenewise"]
+MAX_SHARD_SIZE = 1000
+
+
+@dataclass(frozen=True)
+class BopPlan:
+    """What a data set is to hold.
+
+    Attributes:
+        spec: the scene file.
+        count: number of images.
+        seed: of the scenes and the noise.
+        layout: ``webdataset`` (tar shards) or ``scenewise`` (loose files, for small sets).
+        shard_size: images per shard or scene folder, at most 1000.
+    """
+
+    spec: SceneSpec
+    count: int
+    seed: int
+    layout: Layout = "webdataset"
+    shard_size: int = MAX_SHARD_SIZE
+
+    def __post_init__(self):
+        if self.count < 1:
+            raise DataError(f"count must be at least 1, got {self.count}")
+        if self.seed < 0:
+            raise DataError(f"seed must not be negative, got {self.seed}")
+        if not 1 <= self.shard_size <= MAX_SHARD_SIZE:
+            raise DataError(
+                f"shard size must be 1 to {MAX_SHARD_SIZE} (BOP's limit), got {self.shard_size}"
+            )
+
+    @property
+    def num_parts(self) -> int:
+        """Number of shards or scene folders."""
+        return -(-self.count // self.shard_size)
+
+    def part(self, number: int) -> range:
+        """The image numbers of one shard or scene folder."""
+        return range(number * self.shard_size, min((number + 1) * self.shard_size, self.count))
+
+    def settings(self) -> dict:
+        """What ``dataset_info.json`` records; equal settings give equal images."""
+        return {
+            "scene": self.spec.model_dump(mode="json"),
+            "seed": self.seed,
+            "count": self.count,
+            "layout": self.layout,
+            "shard_size": self.shard_size,
+            "air3d_version": air3d.__version__,
+        }
+
+
+def write_bop(out: Path, plan: BopPlan, progress: Callable[[int], object] = lambda done: None):
+    """Write a data set into ``out``, or finish one that was interrupted there.
+
+    Every shard (or scene folder) appears complete or not at all; those that are there are kept,
+    so nothing is lost or doubled, and the bytes do not depend on interruptions.
+    ``progress`` is called with the number of images that came to be present.
+
+    Raises:
+        DataError: ``out`` cannot be written, or holds other files or a data set made with
+            other settings.
+        MeshFileError: a mesh of the scene file cannot be used.
+    """
+    scenes = AnnotatedScenes(plan.spec, plan.seed)
+    made_here = not out.exists()
+    try:
+        _claim_folder(out, plan)
+        write_models(out / "models", scenes.stream.meshes)
+        for number in range(plan.num_parts):
+            part = plan.part(number)
+            if _part_path(out, plan.layout, number).exists():
+                progress(len(part))
+                continue
+            images = _counted(scenes.images(part.start, part.stop), progress)
+            write_part = _write_shard if plan.layout == "webdataset" else _write_scene
+            write_part(out, number, images)
+        if plan.layout == "webdataset":
+            write_atomically(out / "key_to_shard.json", to_json(_key_to_shard(plan)))
+    except OSError as error:
+        if made_here and out.is_dir() and not any(out.iterdir()):
+            out.rmdir()
+        raise DataError(f"{out}: cannot be written ({error}); choose another --out") from error
+
+
+def _claim_folder(out: Path, plan: BopPlan) -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    record = out / "dataset_info.json"
+    others = [path.name for path in out.iterdir() if path.suffix != ".tmp"]
+    if others and not record.exists():
+        raise DataError(f"{out}: holds other files ({sorted(others)[0]}); choose an empty folder")
+    claim(record, plan.settings())
+
+
+def _part_path(out: Path, layout: Layout, number: int) -> Path:
+    if layout == "webdataset":
+        return out / f"shard-{number:06d}.tar"
+    return out / "train" / f"{number:06d}"
+
+
+def _counted(
+    images: Iterator[AnnotatedImage], progress: Callable[[int], object]
+) -> Iterator[AnnotatedImage]:
+    for image in images:
+        yield image
+        progress(1)
+
+
+def _key_to_shard(plan: BopPlan) -> dict[str, int]:
+    return {
+        f"{number:06d}_{index:06d}": number
+        for number in range(plan.num_parts)
+        for index in range(len(plan.part(number)))
+    }
+
+
+def _write_shard(out: Path, number: int, images: Iterator[AnnotatedImage]) -> None:
+    path = _part_path(out, "webdataset", number)
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard:
+            for index, image in enumerate(images):
+                for suffix, content in _members(image).items():
+                    # A fresh TarInfo has time 0 and user 0: the bytes depend on nothing else.
+                    member = tarfile.TarInfo(f"{number:06d}_{index:06d}.{suffix}")
+                    member.size = len(content)
+                    shard.addfile(member, io.BytesIO(content))
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _members(image: AnnotatedImage) -> dict[str, bytes]:
+    """Encode one image as the members of its key in a shard."""
+    masks, visible = (
+        {str(index): mask_to_rle(mask) for index, mask in enumerate(group)}
+        for group in (image.masks, image.visible)
+    )
+    return {
+        "rgb.png": to_png(image.rgb),
+        "depth.png": to_png(depth_to_bop(image.depth)),
+        "camera.json": to_json(camera_to_bop(image.camera)),
+        "gt.json": to_json(poses_to_bop(image)),
+        "gt_info.json": to_json(info_to_bop(image)),
+        "mask.json": to_json(masks),
+        "mask_visib.json": to_json(visible),
+    }
+
+
+def _write_scene(out: Path, number: int, images: Iterator[AnnotatedImage]) -> None:
+    path = _part_path(out, "scenewise", number)
+    temporary = path.with_name(f"{path.name}.tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    try:
+        for kind in ("rgb", "depth", "mask", "mask_visib"):
+            (temporary / kind).mkdir(parents=True)
+        cameras, poses, infos = {}, {}, {}
+        for index, image in enumerate(images):
+            _write_pictures(temporary, index, image)
+            cameras[str(index)] = camera_to_bop(image.camera)
+            poses[str(index)] = poses_to_bop(image)
+            infos[str(index)] = info_to_bop(image)
+        (temporary / "scene_camera.json").write_bytes(to_json(cameras))
+        (temporary / "scene_gt.json").write_bytes(to_json(poses))
+        (temporary / "scene_gt_info.json").write_bytes(to_json(infos))
+        os.replace(temporary, path)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write_pictures(folder: Path, index: int, image: AnnotatedImage) -> None:
+    (folder / "rgb" / f"{index:06d}.png").write_bytes(to_png(image.rgb))
+    (folder / "depth" / f"{index:06d}.png").write_bytes(to_png(depth_to_bop(image.depth)))
+    for kind, masks in (("mask", image.masks), ("mask_visib", image.visible)):
+        for number, mask in enumerate(masks):
+            picture = mask.astype(np.uint8) * 255
+            (folder / kind / f"{index:06d}_{number:06d}.png").write_bytes(to_png(picture))

@@ -1,0 +1,74 @@
+"""Files that appear complete or not at all, and the record of what made them."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import air3d
+from air3d.data.errors import DataError
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file under a temporary name, then rename it; an OSError leaves nothing behind."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    try:
+        temporary.write_bytes(content)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def to_json(content: object) -> bytes:
+    """Encode as JSON text, one line, the same bytes for the same content."""
+    return (json.dumps(content, allow_nan=False) + "\n").encode()
+
+
+def read_json(path: Path) -> dict:
+    """Read a JSON object.
+
+    Raises:
+        DataError: the file is missing or is not a JSON object.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: cannot be read as JSON ({error})") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: must hold a JSON object, holds a {type(content).__name__}")
+    return content
+
+
+def git_commit() -> str | None:
+    """Return the commit of this checkout (``-dirty`` if changed); None outside of one."""
+    root = Path(air3d.__file__).resolve().parent.parent
+    if not (root / ".git").exists():  # never the commit of a repository around the installation
+        return None
+    command = ["git", "-C", str(root), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        done = subprocess.run([*command, "--exclude=*"], capture_output=True, text=True, timeout=20)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None if done.returncode == 0 else None
+
+
+def claim(path: Path, settings: dict) -> None:
+    """Write the record of a data set's making, or check that the one there is the same.
+
+    The commit goes into the record but is not compared: an interrupted run may be finished
+    after a change that does not touch the images.
+
+    Raises:
+        DataError: the record there was made with other settings; the message names them.
+    """
+    if not path.exists():
+        write_atomically(path, to_json({**settings, "git_commit": git_commit()}))
+        return
+    there = {key: value for key, value in read_json(path).items() if key != "git_commit"}
+    wanted = json.loads(to_json(settings))
+    different = sorted(k for k in there.keys() | wanted.keys() if there.get(k) != wanted.get(k))
+    if different:
+        raise DataError(
+            f"{path}: was made with other settings ({', '.join(different)}); "
+            "choose another --out, or remove that data set first"
+        )

@@ -1,0 +1,93 @@
+"""An endless stream of scenes drawn from a scene file's prior and rendered."""
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from air3d.render import render
+from air3d.scene import MeshBank, ScenePrior, Scenes, SceneSpec, camera_of, load_assets
+
+
+@dataclass(frozen=True)
+class RenderedScenes:
+    """Images and the scenes that made them.
+
+    Attributes:
+        images: [B, 3, H, W]; the render lies in [0, 1], noise may lead out of it.
+        scenes: B scenes, for evaluation; training on unlabelled images does not look at them.
+    """
+
+    images: Float[Tensor, "batch 3 height width"]
+    scenes: Scenes
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+
+class SceneStream:
+    """Fresh samples of p(image, scene): the prior, the renderer, Gaussian pixel noise.
+
+    Batch number ``index`` depends on the scene file, the batch size, ``seed`` and ``index``
+    alone, so a resumed training sees exactly the batches that an uninterrupted one sees.
+    Images are what the likelihood assumes: the render plus noise of standard deviation
+    ``spec.noise_std``, *not* clamped to [0, 1].
+
+    Attributes:
+        spec: the scene file.
+        meshes, bank: its meshes.
+        prior: p(scene).
+        camera: its one camera, a batch of one.
+
+    Raises:
+        MeshFileError: a mesh of the scene file cannot be used.
+    """
+
+    def __init__(self, spec: SceneSpec, *, batch: int, seed: int):
+        if batch < 1 or seed < 0:
+            raise ValueError(
+                f"SceneStream: batch must be at least 1 and seed at least 0, got {batch}, {seed}"
+            )
+        self.spec = spec
+        self.batch_size = batch
+        self.seed = seed
+        self.meshes = load_assets(spec)
+        self.bank = MeshBank.pack(self.meshes)
+        self.prior = ScenePrior(spec, self.meshes)
+        self.camera = camera_of(spec)
+
+    def batch(self, index: int) -> RenderedScenes:
+        """Draw and render batch number ``index`` on the CPU; nothing carries gradients."""
+        generator = _generator(self.seed, index)
+        scenes = self.prior.sample(self.batch_size, generator)
+        clean = self.render(scenes)
+        noise = torch.randn(clean.shape, generator=generator)
+        return RenderedScenes(clean + self.spec.noise_std * noise, scenes)
+
+    def render(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
+        """Render scenes as the scene file says, without noise and without gradients."""
+        with torch.no_grad():
+            rgb = render(
+                self.bank,
+                scenes.identity,
+                scenes.object_to_world,
+                self.camera,
+                light=self.spec.light,
+                softness=self.spec.render,
+                background=torch.tensor(self.spec.background),
+            )
+        return rgb.permute(0, 3, 1, 2).contiguous()
+
+    def __iter__(self) -> Iterator[RenderedScenes]:
+        """Yield batches 0, 1, 2, ... without end."""
+        return (self.batch(index) for index in itertools.count())
+
+
+def _generator(seed: int, index: int) -> torch.Generator:
+    """Return a generator of its own for each pair; neighbouring pairs are unrelated."""
+    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
+    return torch.Generator().manual_seed(int(state >> np.uint64(1)))
