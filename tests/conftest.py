@@ -6,14 +6,14 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import hypothesis
+import jaxtyping
+import pytest
+
 # Tests work on small arrays, where threads beyond two cost more than they bring. This must
 # come before torch and numba are imported; scripts that tests start inherit it.
 for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
     os.environ.setdefault(variable, str(min(2, os.cpu_count() or 1)))
-
-import hypothesis
-import jaxtyping
-import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
