@@ -1,0 +1,170 @@
+"""An inferred scene as a GLB file and as one HTML page that needs no network.
+
+glTF is y up, this project's world is z up: the root node of every scene made here carries
+that one rotation, and all nodes below it hold poses in the world frame.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import PIL.Image
+import torch
+import trimesh
+import trimesh.viewer
+from jaxtyping import Float
+from trimesh.visual.material import PBRMaterial
+
+from air3d.geometry import Camera, invert_rigid, look_at
+from air3d.inspection.placement import Placement, camera_position, frustum, to_numpy
+
+Z_UP_TO_Y_UP = np.array(
+    [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+)
+OPENCV_TO_GLTF_CAMERA = np.diag([1.0, -1.0, -1.0, 1.0])
+TABLE_GREY = (206, 210, 217)
+VIEW_HEIGHT = np.radians(40.0)
+LINE_GREY = (90, 98, 112, 255)
+
+
+def build_scene(
+    placements: Sequence[Placement], camera: Camera, *, image: PIL.Image.Image | None = None
+) -> trimesh.Scene:
+    """Put objects, a thin table and the camera's frustum into one scene.
+
+    Object nodes are named ``object_0``, ``object_1``, ... Their matrices are the objects'
+    poses, below a root that turns z up into glTF's y up. ``image``, where given, is shown on
+    the frustum's image plane.
+    """
+    scene = trimesh.Scene(base_frame="y_up")
+    scene.graph.update(frame_from="y_up", frame_to="world", matrix=Z_UP_TO_Y_UP)
+    for index, placement in enumerate(placements):
+        scene.add_geometry(
+            _solid(placement),
+            node_name=f"object_{index}",
+            geom_name=f"{placement.mesh.name}_{index}",
+            parent_node_name="world",
+            transform=to_numpy(placement.object_to_world),
+        )
+    centre, half_side = _extent(placements, camera)
+    scene.add_geometry(_table(centre, half_side), node_name="table", parent_node_name="world")
+    depth = 0.22 * float(np.linalg.norm(camera_position(camera) - centre))
+    scene.add_geometry(_frustum_lines(camera, depth), node_name="camera", parent_node_name="world")
+    if image is not None:
+        scene.add_geometry(
+            _image_plane(image, camera, depth), node_name="image", parent_node_name="world"
+        )
+    _look_from_the_side(scene, camera, centre, half_side)
+    return scene
+
+
+def scene_html(scene: trimesh.Scene) -> str:
+    """Return a page that shows the scene and can be turned; it works without a network."""
+    return trimesh.viewer.scene_to_html(scene)
+
+
+def _solid(placement: Placement) -> trimesh.Trimesh:
+    mesh = placement.mesh
+    solid = trimesh.Trimesh(
+        mesh.vertices.cpu().numpy(),
+        mesh.faces.cpu().numpy(),
+        vertex_normals=mesh.normals.cpu().numpy(),
+        process=False,
+    )
+    solid.visual = _matte(np.round(255 * mesh.colours.cpu().numpy()))
+    return solid
+
+
+def _matte(colours: Float[np.ndarray, "vertex 3"]) -> trimesh.visual.TextureVisuals:
+    """Colour vertices (0-255) on a dull material; glTF's default is metal, which looks black."""
+    material = PBRMaterial(metallicFactor=0.0, roughnessFactor=0.9)
+    visual = trimesh.visual.TextureVisuals(material=material)
+    opaque = np.full((len(colours), 1), 255.0)
+    visual.vertex_attributes["color"] = np.hstack([colours, opaque]).astype(np.uint8)
+    return visual
+
+
+def _extent(
+    placements: Sequence[Placement], camera: Camera
+) -> tuple[Float[np.ndarray, "3"], float]:
+    """Return the middle of the table and its half side, metres."""
+    eye, (top_left, _, bottom_right, _) = frustum(camera, 1.0)
+    forward = 0.5 * (top_left + bottom_right) - eye
+    # Where the camera looks at the plane z = 0; straight ahead when it looks above the horizon.
+    distance = -eye[2] / forward[2] if forward[2] * eye[2] < 0 else 1.0
+    centre = eye + distance * forward
+    if placements:
+        centre = np.mean([to_numpy(each.object_to_world[:3, 3]) for each in placements], axis=0)
+    centre = np.array([centre[0], centre[1], 0.0])
+    reach = [
+        float(np.linalg.norm(to_numpy(each.object_to_world[:2, 3]) - centre[:2]))
+        + each.mesh.diameter
+        for each in placements
+    ]
+    return centre, max([0.28 * float(np.linalg.norm(eye - centre)), *reach])
+
+
+def _table(centre: Float[np.ndarray, "3"], half_side: float) -> trimesh.Trimesh:
+    thickness = 0.01 * half_side
+    # A hair below z = 0, or the table and the feet of the objects would fight for pixels.
+    place = trimesh.transformations.translation_matrix(centre - [0, 0, 0.6 * thickness])
+    table = trimesh.creation.box((2 * half_side, 2 * half_side, thickness), place)
+    table.visual = _matte(np.tile(np.array(TABLE_GREY, float), (len(table.vertices), 1)))
+    return table
+
+
+def _frustum_lines(camera: Camera, depth: float) -> trimesh.path.Path3D:
+    eye, corners = frustum(camera, depth)
+    beyond = np.roll(corners, -1, axis=0)
+    pairs = [*((eye, corner) for corner in corners), *zip(corners, beyond, strict=True)]
+    lines = trimesh.load_path(np.array(pairs))
+    lines.colors = np.tile(np.array(LINE_GREY, np.uint8), (len(lines.entities), 1))
+    return lines
+
+
+def _image_plane(image: PIL.Image.Image, camera: Camera, depth: float) -> trimesh.Trimesh:
+    """Hang the picture into the frustum; seen from both sides."""
+    _, corners = frustum(camera, depth)
+    uv = np.array([[0, 1], [1, 1], [1, 0], [0, 0]], float)
+    larger = max(1, 512 // max(image.size))
+    # Viewers smooth textures; enlarged beforehand, the picture keeps its pixels.
+    texture = image.convert("RGB").resize(
+        (larger * image.width, larger * image.height), PIL.Image.Resampling.NEAREST
+    )
+    material = PBRMaterial(
+        baseColorTexture=texture,
+        emissiveTexture=texture,
+        emissiveFactor=[1.0, 1.0, 1.0],
+        doubleSided=True,
+        metallicFactor=0.0,
+        roughnessFactor=1.0,
+    )
+    return trimesh.Trimesh(
+        corners,
+        [[0, 1, 2], [0, 2, 3]],
+        visual=trimesh.visual.TextureVisuals(uv=uv, material=material),
+        process=False,
+    )
+
+
+def _look_from_the_side(
+    scene: trimesh.Scene, camera: Camera, centre: Float[np.ndarray, "3"], half_side: float
+) -> None:
+    """Set the viewer's own camera so that table and frustum are both in the picture."""
+    arm = camera_position(camera) - centre
+    turn = trimesh.transformations.rotation_matrix(np.radians(50.0), [0, 0, 1])[:3, :3]
+    direction = turn @ np.array([arm[0], arm[1], 0.0])
+    if np.linalg.norm(direction) < 1e-9:  # a camera straight above its table
+        direction = np.array([1.0, 0.0, 0.0])
+    direction = direction / np.linalg.norm(direction) + [0.0, 0.0, 0.5]
+    direction /= np.linalg.norm(direction)
+    target = centre + 0.38 * arm
+    radius = max(0.62 * float(np.linalg.norm(arm)), half_side + 0.38 * float(np.linalg.norm(arm)))
+    # The scene is not a ball, so it may come nearer than its bounding sphere would allow.
+    eye = target + 0.66 * radius / np.sin(0.5 * VIEW_HEIGHT) * direction
+    view_to_world = invert_rigid(look_at(torch.tensor(eye), torch.tensor(target)))
+    degrees = np.degrees(VIEW_HEIGHT)
+    scene.camera = trimesh.scene.Camera(
+        "view", resolution=(400, 300), fov=(degrees * 4 / 3, degrees)
+    )
+    scene.camera.z_near, scene.camera.z_far = 0.01 * radius, 100.0 * radius
+    scene.camera_transform = Z_UP_TO_Y_UP @ to_numpy(view_to_world) @ OPENCV_TO_GLTF_CAMERA

@@ -1,0 +1,241 @@
+"""Inferred and true poses in an Open3D window, or in a picture where there is no display.
+
+Open3D is an extra and is imported when used. Only its legacy visualiser is touched: the newer
+off-screen renderer ends the whole process where it finds no graphics driver.
+"""
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import PIL.Image
+from jaxtyping import Float
+
+from air3d.geometry import Camera
+from air3d.inspection.panels import AXIS_COLOURS, captioned, sheet
+from air3d.inspection.placement import Placement, camera_position, to_numpy
+
+VIEW_SIDE = 720
+INFERRED, CAMERA_GREY, GROUND = (0.93, 0.35, 0.05), (0.35, 0.38, 0.44), (0.80, 0.82, 0.85)
+
+
+class ViewerError(RuntimeError):
+    """Open3D cannot be used here; the message names the remedy."""
+
+
+def import_open3d() -> ModuleType:
+    """Import Open3D, or say how to install it."""
+    try:
+        import open3d
+    except (ImportError, OSError) as error:  # OSError: a shared library is missing
+        raise ViewerError(
+            f"Open3D cannot be imported ({error}); install it with `pip install 'air3d[viz]'` and, "
+            "on Debian or Ubuntu, `apt-get install libegl1 libusb-1.0-0 libgl1`; "
+            "--out FILE.html needs neither"
+        ) from error
+    return open3d
+
+
+def has_display() -> bool:
+    """Say whether a window can be opened at all."""
+    if sys.platform.startswith("linux"):
+        return bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return True
+
+
+@dataclass(frozen=True)
+class View:
+    """What the window shows.
+
+    Attributes:
+        inferred: drawn as wire frames with their axes.
+        camera: the inferred camera, drawn as a frustum.
+        truth: drawn solid, in the meshes' own colours; may be empty.
+    """
+
+    inferred: Sequence[Placement]
+    camera: Camera
+    truth: Sequence[Placement] = ()
+
+
+def show(view: View, title: str) -> None:
+    """Open a window that starts at the camera's place, and wait until it is closed.
+
+    Raises:
+        ViewerError: Open3D is missing, or there is no display.
+    """
+    o3d = import_open3d()
+    if not has_display():
+        raise ViewerError("there is no display to open a window on; add --out FILE.png or .html")
+    window = _open_window(o3d, title, visible=True)
+    _fill(o3d, window, view)
+    window.add_geometry(_frustum(o3d, view.camera))
+    _look_through(o3d, window, view.camera)
+    window.run()
+    window.destroy_window()
+
+
+def screenshot(view: View) -> PIL.Image.Image:
+    """Draw the scene from the side and through the camera, next to one another.
+
+    Raises:
+        ViewerError: Open3D is missing, or cannot draw on this machine.
+    """
+    o3d = import_open3d()
+    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
+        window = _open_window(o3d, "air3d", visible=False)
+        _fill(o3d, window, view)
+        frustum = _frustum(o3d, view.camera)
+        window.add_geometry(frustum)
+        _look_from_the_side(window, view)
+        from_side = _capture(window)
+        window.remove_geometry(frustum, reset_bounding_box=False)
+        _look_through(o3d, window, view.camera)
+        through_camera = _capture(window)
+        window.destroy_window()
+    legend = "truth solid, inferred as wire frame" if view.truth else "inferred, as wire frame"
+    pictures = [
+        captioned(from_side, f"from the side ({legend})"),
+        captioned(through_camera, "through the camera"),
+    ]
+    return sheet(pictures, columns=2)
+
+
+def save_screenshot(view: View, path: Path) -> None:
+    """Write :func:`screenshot` to a PNG file, whole or not at all."""
+    picture = screenshot(view)
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        picture.save(temporary, format="PNG")
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _open_window(o3d: ModuleType, title: str, *, visible: bool) -> Any:
+    window = o3d.visualization.Visualizer()
+    opened = window.create_window(title, VIEW_SIDE, VIEW_SIDE, visible=visible)
+    if not opened:
+        raise ViewerError(
+            "Open3D cannot draw here (it found no display and no off-screen graphics); "
+            "use --out FILE.html, or run under xvfb-run"
+        )
+    return window
+
+
+def _fill(o3d: ModuleType, window: Any, view: View) -> None:
+    window.get_render_option().line_width = 2.0
+    for placement in view.truth:
+        window.add_geometry(_solid(o3d, placement))
+    for placement in view.inferred:
+        window.add_geometry(_wireframe(o3d, placement))
+        window.add_geometry(_axes(o3d, placement))
+    window.add_geometry(_ground(o3d, view))
+
+
+def _solid(o3d: ModuleType, placement: Placement) -> Any:
+    solid = o3d.geometry.TriangleMesh(
+        o3d.utility.Vector3dVector(to_numpy(placement.world_vertices)),
+        o3d.utility.Vector3iVector(placement.mesh.faces.cpu().numpy()),
+    )
+    solid.vertex_colors = o3d.utility.Vector3dVector(to_numpy(placement.mesh.colours))
+    solid.compute_vertex_normals()
+    return solid
+
+
+def _wireframe(o3d: ModuleType, placement: Placement) -> Any:
+    lines = o3d.geometry.LineSet.create_from_triangle_mesh(_solid(o3d, placement))
+    return lines.paint_uniform_color(INFERRED)
+
+
+def _axes(o3d: ModuleType, placement: Placement) -> Any:
+    """Draw the axes that the object's symmetry leaves meaning to; x red, y green, z blue."""
+    which, length = placement.axes
+    pose = to_numpy(placement.object_to_world)
+    tips = [pose[:3, 3] + length * pose[:3, axis] for axis in which]
+    colours = [_rgb(AXIS_COLOURS[axis]) for axis in which]
+    return _line_set(o3d, [(pose[:3, 3], tip) for tip in tips], colours)
+
+
+def _ground(o3d: ModuleType, view: View) -> Any:
+    """A grid on the plane z = 0 below the objects."""
+    placements = [*view.inferred, *view.truth]
+    feet = np.array([to_numpy(each.object_to_world[:2, 3]) for each in placements] or [[0, 0]])
+    sizes = [each.mesh.diameter for each in placements] or [0.5]
+    middle = feet.mean(0)
+    reach = float(np.abs(feet - middle).max()) + 1.5 * max(sizes)
+    steps = np.linspace(-reach, reach, 11)
+    along_x = [((-reach, step, 0.0), (reach, step, 0.0)) for step in steps]
+    along_y = [((step, -reach, 0.0), (step, reach, 0.0)) for step in steps]
+    pieces = np.array(along_x + along_y) + [middle[0], middle[1], 0.0]
+    return _line_set(o3d, pieces, [GROUND] * len(pieces))
+
+
+def _line_set(o3d: ModuleType, pieces: Sequence, colours: Sequence) -> Any:
+    points = np.array(pieces, float).reshape(-1, 3)
+    pairs = np.arange(len(points)).reshape(-1, 2)
+    lines = o3d.geometry.LineSet(
+        o3d.utility.Vector3dVector(points), o3d.utility.Vector2iVector(pairs)
+    )
+    lines.colors = o3d.utility.Vector3dVector(np.array(colours, float))
+    return lines
+
+
+def _frustum(o3d: ModuleType, camera: Camera) -> Any:
+    height, width = camera.image_size
+    scale = 0.25 * float(np.linalg.norm(camera_position(camera)))
+    lines = o3d.geometry.LineSet.create_camera_visualization(
+        width,
+        height,
+        to_numpy(camera.intrinsics[0]),
+        to_numpy(camera.world_to_camera[0]),
+        scale=scale,
+    )
+    return lines.paint_uniform_color(CAMERA_GREY)
+
+
+def _look_from_the_side(window: Any, view: View) -> None:
+    control = window.get_view_control()
+    arm = camera_position(view.camera)
+    side = np.array([-arm[1], arm[0], 0.0])
+    front = arm / np.linalg.norm(arm) + 0.8 * side / max(float(np.linalg.norm(side)), 1e-9)
+    control.set_front(front + [0.0, 0.0, 0.2])
+    control.set_up([0.0, 0.0, 1.0])
+    control.set_lookat(0.4 * arm)
+    control.set_zoom(0.56)
+
+
+def _look_through(o3d: ModuleType, window: Any, camera: Camera) -> None:
+    """Put the viewer where the camera is; the image fills the window's shorter side."""
+    height, width = camera.image_size
+    zoom = VIEW_SIDE / max(height, width)
+    matrix = to_numpy(camera.intrinsics[0])
+    parameters = o3d.camera.PinholeCameraParameters()
+    # Open3D counts pixels from their centres and accepts only a centred principal point.
+    parameters.intrinsic = o3d.camera.PinholeCameraIntrinsic(
+        VIEW_SIDE,
+        VIEW_SIDE,
+        zoom * matrix[0, 0],
+        zoom * matrix[1, 1],
+        0.5 * VIEW_SIDE - 0.5,
+        0.5 * VIEW_SIDE - 0.5,
+    )
+    parameters.extrinsic = to_numpy(camera.world_to_camera[0])
+    control = window.get_view_control()
+    control.convert_from_pinhole_camera_parameters(parameters, allow_arbitrary=True)
+
+
+def _capture(window: Any) -> PIL.Image.Image:
+    window.poll_events()
+    window.update_renderer()
+    shot = np.asarray(window.capture_screen_float_buffer(do_render=True))
+    return PIL.Image.fromarray(np.round(255 * shot).astype(np.uint8))
+
+
+def _rgb(colour: str) -> Float[np.ndarray, "3"]:
+    return np.array([int(colour[start : start + 2], 16) / 255 for start in (1, 3, 5)])

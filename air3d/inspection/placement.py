@@ -1,0 +1,86 @@
+"""A mesh at a pose: what every viewer draws, be it inferred or true."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from air3d.estimate import ObjectEstimate, SceneEstimate
+from air3d.geometry import Camera, invert_rigid, transform_points
+from air3d.scene import Mesh
+
+
+@dataclass(frozen=True)
+class Placement:
+    """One mesh in the world.
+
+    Attributes:
+        mesh: what stands there.
+        object_to_world: its pose [4, 4].
+        label: what to write beside it.
+    """
+
+    mesh: Mesh
+    object_to_world: Float[Tensor, "4 4"]
+    label: str
+
+    @property
+    def world_vertices(self) -> Float[Tensor, "vertex 3"]:
+        """The mesh's vertices in the world frame, metres, on the CPU."""
+        pose = self.object_to_world.detach().cpu()
+        return transform_points(pose, self.mesh.vertices.detach().cpu().to(pose.dtype))
+
+    @property
+    def axes(self) -> tuple[tuple[int, ...], float]:
+        """Which of the object's axes say something (z alone on a solid of revolution), and
+        how long to draw them (metres)."""
+        continuous = self.mesh.yaw_symmetry == "continuous"
+        return (2,) if continuous else (0, 1, 2), 0.6 * self.mesh.diameter
+
+
+def placements_of(estimate: SceneEstimate, meshes: Sequence[Mesh]) -> tuple[Placement, ...]:
+    """Place the meshes of a 3D estimate's objects; labels carry name and probability."""
+    return tuple(
+        Placement(
+            meshes[found.identity],
+            found.object_to_world.detach().cpu(),
+            f"{found.name} {percent(found.identity_probability)}",
+        )
+        for found in estimate.objects
+        if isinstance(found, ObjectEstimate)
+    )
+
+
+def percent(probability: float) -> str:
+    """Write a probability for people; what is not quite certain never reads as 100 %."""
+    if 0.999 < probability < 1.0:
+        return "> 99.9 %"
+    return f"{100 * probability:.3g} %"
+
+
+def camera_position(camera: Camera) -> Float[np.ndarray, "3"]:
+    """Return where the first camera of a batch stands in the world."""
+    return to_numpy(invert_rigid(camera.world_to_camera)[0, :3, 3])
+
+
+def to_numpy(tensor: Float[Tensor, "*shape"]) -> Float[np.ndarray, "*shape"]:
+    """Copy a tensor into a float64 array, for the viewers."""
+    return tensor.detach().cpu().to(torch.float64).numpy()
+
+
+def frustum(
+    camera: Camera, depth: float
+) -> tuple[Float[np.ndarray, "3"], Float[np.ndarray, "4 3"]]:
+    """Return a camera's centre and the corners of its image at ``depth`` metres, in the world.
+
+    The corners go round as the image's: upper left, upper right, lower right, lower left.
+    """
+    height, width = camera.image_size
+    pixels = np.array([[0, 0, 1], [width, 0, 1], [width, height, 1], [0, height, 1]], float)
+    rays = pixels @ np.linalg.inv(to_numpy(camera.intrinsics[0])).T
+    camera_to_world = to_numpy(invert_rigid(camera.world_to_camera)[0])
+    corners = depth * rays @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
+    return camera_to_world[:3, 3], corners

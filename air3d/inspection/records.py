@@ -1,0 +1,222 @@
+"""What inference found in one image, as JSON on disk.
+
+A record holds all of a :class:`~air3d.estimate.SceneEstimate` but the reconstructed picture,
+and the mesh files' paths, so that it can be looked at without the checkpoint it came from.
+``scripts/infer.py`` describes the keys for its users.
+"""
+
+import json
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+import torch
+from jaxtyping import Float
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor
+
+from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
+from air3d.geometry import Camera
+from air3d.inspection.panels import patch_box
+from air3d.inspection.placement import Placement, percent
+from air3d.scene import Mesh, load_mesh
+
+FORMAT = "air3d.estimate/1"
+Row3 = tuple[float, float, float]
+Row4 = tuple[float, float, float, float]
+Matrix3 = tuple[Row3, Row3, Row3]
+Matrix4 = tuple[Row4, Row4, Row4, Row4]
+Probability = Annotated[float, Field(ge=0.0, le=1.0 + 1e-6)]
+
+
+class RecordError(ValueError):
+    """A record that cannot be used; the message names the file and the remedy."""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class ObjectRecord(_Strict):
+    """One object in 3D; metres, radians, matrices by rows."""
+
+    name: str
+    identity: int
+    identity_probability: Probability
+    presence_probability: Probability
+    object_to_world: Matrix4
+    position: Row3
+    yaw: float
+    position_std: tuple[float, float]
+    mesh: Path
+    yaw_symmetry: Annotated[int, Field(ge=1)] | Literal["continuous"]
+
+
+class PatchRecord(_Strict):
+    """One patch in 2D; pixels. ``box`` is left, top, right, bottom."""
+
+    presence_probability: Probability
+    centre: tuple[float, float]
+    side: float
+    box: Row4
+
+
+class CameraRecord(_Strict):
+    """A pinhole camera in OpenCV's axes; ``intrinsics`` in pixels."""
+
+    world_to_camera: Matrix4
+    intrinsics: Matrix3
+
+
+class Record(_Strict):
+    """One image: what was found, and with what."""
+
+    format: Literal["air3d.estimate/1"] = FORMAT
+    image: str
+    image_size: tuple[int, int]
+    scene: str
+    checkpoint: str
+    refine_steps: int
+    count: int
+    count_probabilities: tuple[Probability, ...]
+    log_likelihood: float
+    camera: CameraRecord | None
+    objects: tuple[ObjectRecord, ...] | tuple[PatchRecord, ...]
+
+    def to_json(self) -> str:
+        """Return the text of the file."""
+        return json.dumps(self.model_dump(mode="json"), indent=1, allow_nan=False) + "\n"
+
+
+def object_record(found: ObjectEstimate, mesh: Mesh) -> ObjectRecord:
+    """Turn one object of an estimate into its record."""
+    pose = found.object_to_world
+    return ObjectRecord(
+        name=found.name,
+        identity=found.identity,
+        identity_probability=found.identity_probability,
+        presence_probability=found.presence_probability,
+        object_to_world=_numbers(pose),
+        position=_numbers(pose[:3, 3]),
+        yaw=yaw_of(pose),
+        position_std=_numbers(found.position_std),
+        mesh=mesh.path.resolve(),
+        yaw_symmetry=mesh.yaw_symmetry,
+    )
+
+
+def patch_record(found: PatchEstimate) -> PatchRecord:
+    """Turn one patch of an estimate into its record."""
+    return PatchRecord(
+        presence_probability=found.presence_probability,
+        centre=found.centre,
+        side=found.side,
+        box=patch_box(found),
+    )
+
+
+def camera_record(camera: Camera) -> CameraRecord:
+    """Turn a batch of one camera into its record."""
+    return CameraRecord(
+        world_to_camera=_numbers(camera.world_to_camera[0]),
+        intrinsics=_numbers(camera.intrinsics[0]),
+    )
+
+
+def make_record(
+    estimate: SceneEstimate,
+    meshes: Sequence[Mesh],
+    *,
+    image: str,
+    scene: str,
+    checkpoint: str,
+    refine_steps: int,
+) -> Record:
+    """Turn an estimate into its record."""
+    return Record(
+        image=image,
+        image_size=tuple(estimate.reconstruction.shape[-2:]),
+        scene=scene,
+        checkpoint=checkpoint,
+        refine_steps=refine_steps,
+        count=estimate.count,
+        count_probabilities=estimate.count_probability,
+        log_likelihood=estimate.log_likelihood,
+        camera=None if estimate.camera is None else camera_record(estimate.camera),
+        objects=tuple(
+            object_record(found, meshes[found.identity])
+            if isinstance(found, ObjectEstimate)
+            else patch_record(found)
+            for found in estimate.objects
+        ),
+    )
+
+
+def read_record(path: str | Path) -> Record:
+    """Read a record.
+
+    Raises:
+        RecordError: the file cannot be read or is not such a record.
+    """
+    try:
+        return Record.model_validate_json(Path(path).read_bytes())
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read ({error.strerror})") from error
+    except pydantic.ValidationError as error:
+        fault = error.errors()[0]
+        key = ".".join(str(part) for part in fault["loc"]) or "the file"
+        raise RecordError(
+            f"{path}: is not a result of scripts/infer.py ({key}: {fault['msg']}); write it anew"
+        ) from error
+
+
+def record_camera(record: Record) -> Camera | None:
+    """Return a record's camera as a batch of one; None in 2D."""
+    if record.camera is None:
+        return None
+    return Camera(
+        torch.tensor([record.camera.world_to_camera]),
+        torch.tensor([record.camera.intrinsics]),
+        record.image_size,
+    )
+
+
+def record_placements(record: Record, meshes: Path | None = None) -> tuple[Placement, ...]:
+    """Read the meshes of a record's objects and place them.
+
+    Args:
+        record: a 3D record.
+        meshes: folder to look for the mesh files in, instead of where they were.
+
+    Raises:
+        RecordError: a mesh file is no longer there.
+        MeshFileError: a mesh file cannot be used.
+    """
+    placements = []
+    for found in record.objects:
+        if not isinstance(found, ObjectRecord):
+            continue
+        path = found.mesh if meshes is None else meshes / found.mesh.name
+        if not path.is_file():
+            raise RecordError(
+                f"{path}: the mesh of {found.name} is not there; say with --meshes in which "
+                "folder it lies"
+            )
+        mesh = load_mesh(path, found.name, found.yaw_symmetry)
+        label = f"{found.name} {percent(found.identity_probability)}"
+        placements.append(Placement(mesh, torch.tensor(found.object_to_world), label))
+    return tuple(placements)
+
+
+def yaw_of(object_to_world: Float[Tensor, "4 4"]) -> float:
+    """Return the turn about z of an upright object, radians in (-pi, pi]."""
+    return math.atan2(float(object_to_world[1, 0]), float(object_to_world[0, 0]))
+
+
+def _numbers(tensor: Float[Tensor, "*shape"]) -> list:
+    """Nested lists of floats; nine digits bring every float32 back exactly."""
+    if tensor.ndim:
+        return [_numbers(row) for row in tensor]
+    return float(f"{float(tensor):.9g}")
