@@ -9,14 +9,17 @@ from air3d.evaluation.metrics import (
     to_json,
 )
 from air3d.evaluation.provenance import Provenance, check_writable, provenance, write_json
+from air3d.evaluation.test_sets import TestSet, load_test_set
 
 __all__ = [
     "CountMetrics",
     "Match",
     "Provenance",
     "SceneMetrics",
+    "TestSet",
     "check_writable",
     "count_metrics",
+    "load_test_set",
     "match_objects",
     "provenance",
     "scene_metrics",

@@ -1,0 +1,57 @@
+"""Test a model: infer every image of a test set and compare with the truth."""
+
+import time
+from dataclasses import dataclass
+
+import torch
+from tqdm import tqdm
+
+from air3d.estimate import SceneEstimate
+from air3d.evaluation.metrics import CountMetrics, SceneMetrics, count_metrics, scene_metrics
+from air3d.evaluation.test_sets import TestSet
+from air3d.inference import infer
+from air3d.models import Air
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a test says of a model.
+
+    Attributes:
+        metrics: of scenes in 3D, of counts in 2D.
+        images_per_second: of inference alone, compilation excluded.
+    """
+
+    metrics: SceneMetrics | CountMetrics
+    images_per_second: float
+
+
+def evaluate(model: Air, test_set: TestSet, batch: int = 64, refine_steps: int = 0) -> Evaluation:
+    """Infer a test set in batches, with a progress bar on terminals, and score the estimates.
+
+    Args:
+        model: what to test.
+        test_set: images that fit it (see ``load_test_set``); at least one.
+        batch: images at a time; changes the speed and nothing else.
+        refine_steps: steps of refinement through the renderer for each image.
+
+    Raises:
+        ValueError: the test set is empty, or ``batch`` is less than 1.
+    """
+    if batch < 1:
+        raise ValueError(f"batch must be at least 1, got {batch}")
+    if len(test_set) == 0:
+        raise ValueError("the test set is empty; give one with at least one image")
+    infer(model, test_set.images[:1], refine_steps=min(refine_steps, 1))  # compiles kernels
+    estimates: list[SceneEstimate] = []
+    start = time.perf_counter()
+    chunks = torch.split(test_set.images, batch)
+    for images in tqdm(chunks, desc="infer", unit="batch", disable=None, leave=False):
+        estimates.extend(infer(model, images, refine_steps=refine_steps))
+    seconds = time.perf_counter() - start
+    if test_set.scenes is None:
+        counts = [estimate.count for estimate in estimates]
+        metrics = count_metrics(counts, test_set.counts.tolist())
+    else:
+        metrics = scene_metrics(estimates, test_set.scenes, model.meshes)
+    return Evaluation(metrics, len(test_set) / seconds)

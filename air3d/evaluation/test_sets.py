@@ -1,0 +1,147 @@
+"""Test sets: images with their truth, checked against the model that is to be tested on them."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from air3d.data import DataError, load_canvases
+from air3d.data.bop import read_images
+from air3d.data.files import read_json
+from air3d.scene import ABSENT, GlimpseSpec, Mesh, Scenes, SceneSpec
+
+
+@dataclass(frozen=True)
+class TestSet:
+    """Images and what they show.
+
+    Attributes:
+        images: [n, C, H, W], values in [0, 1].
+        counts: true number of objects [n].
+        scenes: the true scenes in 3D; None in 2D.
+        source: where the images come from, to be repeated beside every figure.
+    """
+
+    __test__ = False  # or pytest takes the class for tests
+
+    images: Float[Tensor, "image channel height width"]
+    counts: Int[Tensor, " image"]
+    scenes: Scenes | None
+    source: str
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def first(self, number: int) -> "TestSet":
+        """Return the first ``number`` images, or all where there are fewer."""
+        scenes = self.scenes
+        if scenes is not None:
+            parts = (scenes.identity, scenes.position, scenes.yaw)
+            scenes = Scenes(*(part[:number] for part in parts))
+        return TestSet(self.images[:number], self.counts[:number], scenes, self.source)
+
+
+def load_test_set(
+    path: str | Path, spec: SceneSpec | GlimpseSpec, meshes: Sequence[Mesh] = ()
+) -> TestSet:
+    """Read the kind of data set that fits a model.
+
+    Args:
+        path: folder of a BOP data set in 3D, ``.npz`` file of canvases in 2D.
+        spec: the model's scene file.
+        meshes: the model's meshes; none in 2D.
+
+    Raises:
+        DataError: there is no such data set, it is damaged or empty, or it is not one for this
+            model: of the other kind, image size, meshes or camera.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise DataError(f"{path}: there is no such data set; give the path of one")
+    _check_kind(path, spec)
+    if isinstance(spec, GlimpseSpec):
+        canvases = load_canvases(path)
+        _check_size(path, tuple(canvases.images.shape[1:]), spec)
+        images = canvases.images[:, None].float() / 255.0
+        return TestSet(images, canvases.counts, None, canvases.source)
+    _check_record(path, spec)
+    rendered = read_images(path)
+    _check_size(path, tuple(rendered.images.shape[2:]), spec)
+    _check_meshes(path, rendered.scenes, meshes)
+    return TestSet(rendered.images, rendered.scenes.count, rendered.scenes, path.name)
+
+
+def _check_kind(path: Path, spec: SceneSpec | GlimpseSpec) -> None:
+    if isinstance(spec, GlimpseSpec) and path.is_dir():
+        raise DataError(
+            f"{path}: is a folder, but the checkpoint ({spec.name}) reads canvases; "
+            "give an .npz file with 'images' and 'counts'"
+        )
+    if isinstance(spec, SceneSpec) and not path.is_dir():
+        raise DataError(
+            f"{path}: is a file, but the checkpoint ({spec.name}) reads rendered scenes; "
+            "give the folder of a BOP data set"
+        )
+
+
+def _check_size(path: Path, size: tuple[int, ...], spec: SceneSpec | GlimpseSpec) -> None:
+    if size != tuple(spec.image_size):
+        raise DataError(
+            f"{path}: its images are {_size_text(size)}, the checkpoint ({spec.name}) reads "
+            f"{_size_text(spec.image_size)} (height x width); make a data set of that size"
+        )
+
+
+def _size_text(size: tuple[int, ...]) -> str:
+    return "x".join(map(str, size))
+
+
+def _check_record(path: Path, spec: SceneSpec) -> None:
+    """Compare meshes and camera with the scene file that the data set says it was made from."""
+    record = path / "dataset_info.json"
+    if not record.is_file():
+        return  # the data set comes from elsewhere; its models are compared all the same
+    try:
+        scene = read_json(record)["scene"]
+        names = [kind["name"] for kind in scene["objects"]["types"]]
+        camera = scene["camera"]
+    except (KeyError, TypeError) as error:
+        raise DataError(f"{record}: is damaged ({error} is missing); render it anew") from error
+    wanted = [kind.name for kind in spec.objects.types]
+    if names != wanted:
+        raise DataError(
+            f"{path}: shows {', '.join(names)}, the checkpoint ({spec.name}) knows "
+            f"{', '.join(wanted)}; render a data set from the checkpoint's scene file"
+        )
+    if camera != spec.camera.model_dump(mode="json"):
+        raise DataError(
+            f"{path}: was seen by another camera than the checkpoint ({spec.name}) learned; "
+            "render a data set from the checkpoint's scene file"
+        )
+
+
+def _check_meshes(path: Path, scenes: Scenes, meshes: Sequence[Mesh]) -> None:
+    """Compare the shown meshes with the model's, by their number and their diameters."""
+    info = read_json(path / "models" / "models_info.json")
+    for identity in scenes.identity[scenes.identity != ABSENT].unique().tolist():
+        if identity >= len(meshes):
+            raise DataError(
+                f"{path}: shows object {identity + 1}, the checkpoint knows {len(meshes)} meshes; "
+                "render a data set from the checkpoint's scene file"
+            )
+        try:
+            millimetres = float(info[str(identity + 1)]["diameter"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise DataError(
+                f"{path}: models_info.json has no diameter of object {identity + 1}; "
+                "render or download the data set anew"
+            ) from error
+        mesh = meshes[identity]
+        if abs(millimetres / 1000.0 - mesh.diameter) > 0.01 * mesh.diameter:
+            raise DataError(
+                f"{path}: object {identity + 1} is {millimetres / 1000.0:.3f} m across, the "
+                f"checkpoint's {mesh.name} {mesh.diameter:.3f} m; "
+                "render a data set from the checkpoint's scene file"
+            )
