@@ -20,7 +20,14 @@ NDC (+x left, +y up) inside ``air3d.render``; BOP's millimetres and its pixel ce
 whole numbers in ``air3d.data.bop``; Open3D's and glTF's in ``air3d.inspection``.
 """
 
-from air3d.geometry.cameras import Camera, pinhole_intrinsics, project
+from air3d.geometry.cameras import (
+    Camera,
+    pinhole_intrinsics,
+    pixel_rays,
+    plane_log_det,
+    project,
+    unproject_to_plane,
+)
 from air3d.geometry.transforms import (
     invert_rigid,
     look_at,
@@ -34,8 +41,11 @@ __all__ = [
     "invert_rigid",
     "look_at",
     "pinhole_intrinsics",
+    "pixel_rays",
+    "plane_log_det",
     "project",
     "rigid_transform",
     "transform_points",
+    "unproject_to_plane",
     "yaw_rotation",
 ]

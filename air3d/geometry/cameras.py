@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.geometry.transforms import transform_points
+from air3d.geometry.transforms import invert_rigid, transform_points
 
 
 @dataclass(frozen=True)
@@ -75,3 +75,46 @@ def project(camera: Camera, points: Float[Tensor, "batch point 3"]) -> Projectio
     homogeneous = in_camera @ camera.intrinsics.transpose(-1, -2)
     depth = in_camera[..., 2]
     return Projection(homogeneous[..., :2] / depth[..., None], depth)
+
+
+def pixel_rays(camera: Camera, pixels: Float[Tensor, "batch point 2"]) -> Float[Tensor, "batch point 3"]:
+    """Return the world direction in which each pixel looks, at unit depth along the camera's z.
+
+    ``eye + depth * ray`` is the point at that depth. Gradients reach the pixels and the camera.
+    """
+    ones = torch.ones_like(pixels[..., :1])
+    inverse = torch.linalg.inv(camera.intrinsics)
+    in_camera = torch.cat([pixels, ones], dim=-1) @ inverse.transpose(-1, -2)
+    return in_camera @ camera.world_to_camera[:, :3, :3]
+
+
+def unproject_to_plane(
+    camera: Camera, pixels: Float[Tensor, "batch point 2"], height: Float[Tensor, "batch point"]
+) -> Float[Tensor, "batch point 3"]:
+    """Return where each pixel's ray meets the plane z = ``height`` (world, metres).
+
+    A ray that does not come down to the plane, as at the horizon or above it, is bent down just
+    enough to meet it far away, so that the result is finite. Gradients reach all arguments.
+    """
+    ray = pixel_rays(camera, pixels)
+    eye = invert_rigid(camera.world_to_camera)[:, None, :3, 3]
+    drop = (eye[..., 2] - height).clamp(min=1e-6)
+    descent = (-ray[..., 2]).clamp(min=1e-3)
+    points = eye + (drop / descent)[..., None] * ray
+    return torch.cat([points[..., :2], height[..., None]], dim=-1)
+
+
+def plane_log_det(camera: Camera, points: Float[Tensor, "batch point 3"]) -> Float[Tensor, "batch point"]:
+    """Return log |det d(u, v) / d(x, y)| for world points that move in their plane z = const.
+
+    The map is the homography H = K [r1 r2 (z r3 + t)], whose determinant of derivatives is
+    det(H) / depth^3. Gradients reach the points and the camera.
+    """
+    rotation, translation = camera.world_to_camera[:, :3, :3], camera.world_to_camera[:, :3, 3]
+    offset = points[..., 2, None] * rotation[:, None, :, 2] + translation[:, None]
+    first = rotation[:, None, :, 0].expand_as(offset)
+    second = rotation[:, None, :, 1].expand_as(offset)
+    columns = torch.stack([first, second, offset], dim=-1)
+    log_det = torch.linalg.det(columns).abs().log() + torch.linalg.det(camera.intrinsics).abs().log()[:, None]
+    depth = transform_points(camera.world_to_camera, points)[..., 2]
+    return log_det - 3 * depth.abs().log()

@@ -12,6 +12,7 @@ from air3d.scene.assets import Mesh
 from air3d.scene.spec import SceneSpec
 
 ABSENT = -1
+WALL = 0.02
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,17 @@ class ScenePrior:
         position = torch.cat([xy, self.rest_height[identity][..., None]], dim=-1)
         return Scenes(identity.masked_fill(absent, ABSENT), position, yaw)
 
-    def log_prob_pose(self) -> float:
-        """Log-density of one object's position on the plane (1/m^2) and yaw (1/rad)."""
-        low, high = self.xy_bounds
-        return -float((high - low).log().sum()) - math.log(2 * math.pi)
+    def log_prob_pose(self, position: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
+        """Return the log-density of an object's place on the plane (1/m^2) and yaw (1/rad).
+
+        Outside the bounds the density falls as a normal of standard deviation ``WALL`` (metres)
+        instead of to zero: a posterior with unbounded support would have no finite ELBO
+        otherwise. The walls are not counted in the normalisation. Gradients reach ``position``.
+        """
+        low, high = self.xy_bounds.to(position)
+        outside = (position[..., :2] - position[..., :2].clamp(low, high)) / WALL
+        inside = -float((high - low).log().sum()) - math.log(2 * math.pi)
+        return inside - 0.5 * outside.square().sum(dim=-1)
 
 
 def camera_of(spec: SceneSpec) -> Camera:

@@ -1,0 +1,216 @@
+"""Attend, Infer, Repeat: a guide, a decoder, and the two objectives that train them.
+
+One model for both modes: in 2D the guide's head finds patches and the decoder paints them, in
+3D it finds poses and the decoder renders them. The rest is the same code.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from air3d.models.decoders import GlimpseDecoder, SceneDecoder
+from air3d.models.encoder import conv_encoder
+from air3d.models.guide import Guide, Unrolled
+from air3d.models.patches import PatchDecoder, PatchHead, PatchPrior
+from air3d.models.poses import PoseHead, TrueObject
+from air3d.objectives import (
+    Elbo,
+    Sleep,
+    StepTerms,
+    TaughtSteps,
+    enumerate_hypotheses,
+    exact_elbo,
+    sleep_objective,
+)
+from air3d.scene import GlimpseSpec, Mesh, ScenePrior, Scenes, SceneSpec
+
+MAX_HYPOTHESES = 1000
+
+
+@dataclass(frozen=True)
+class GlimpseConfig:
+    """Sizes of the 2D model.
+
+    Attributes:
+        max_steps: N; the paper takes one more than the data's largest count.
+        channels: of the image encoder, one halving each.
+        features, state: widths of the image's features and of the recurrent state.
+        glimpse_size: side of a glimpse and of a patch, pixels.
+        code: width of z_what.
+        hidden: width of the patch model's hidden layers.
+        prior: p(z_where).
+    """
+
+    max_steps: int = 3
+    channels: tuple[int, ...] = (16, 32, 64)
+    features: int = 256
+    state: int = 256
+    glimpse_size: int = 20
+    code: int = 50
+    hidden: int = 200
+    prior: PatchPrior = PatchPrior()
+
+
+@dataclass(frozen=True)
+class SceneConfig:
+    """Sizes of the 3D model.
+
+    Attributes:
+        channels: of the image encoder, one halving each.
+        features, state: widths of the image's features and of the recurrent state.
+        glimpse_size: side of a glimpse, pixels.
+        glimpse_channels: of the glimpse's encoder, one halving each.
+        hidden: width of the head's hidden layers.
+        yaw_bins: components of the yaw's density.
+    """
+
+    channels: tuple[int, ...] = (32, 64, 64)
+    features: int = 256
+    state: int = 256
+    glimpse_size: int = 32
+    glimpse_channels: tuple[int, ...] = (32, 64, 128)
+    hidden: int = 256
+    yaw_bins: int = 24
+
+
+class Air(nn.Module):
+    """A guide and a decoder of one scene file.
+
+    Attributes:
+        spec: the scene file.
+        config: the sizes it was built with.
+        meshes: the scene file's meshes; () in 2D.
+        guide, decoder: q(z | x) and p(x | z).
+    """
+
+    def __init__(
+        self,
+        spec: SceneSpec | GlimpseSpec,
+        config: SceneConfig | GlimpseConfig,
+        meshes: tuple[Mesh, ...],
+        guide: Guide,
+        decoder: GlimpseDecoder | SceneDecoder,
+    ):
+        super().__init__()
+        self.spec = spec
+        self.config = config
+        self.meshes = meshes
+        self.guide = guide
+        self.decoder = decoder
+        num_identities = max(1, len(meshes))
+        self.num_hypotheses = sum(num_identities**n for n in range(guide.max_steps + 1))
+
+    @property
+    def max_steps(self) -> int:
+        """N, the largest count the guide can infer."""
+        return self.guide.max_steps
+
+    def elbo(
+        self,
+        images: Float[Tensor, "batch channel height width"],
+        count_log_prior: Float[Tensor, " count"],
+        *,
+        at_mode: bool = False,
+    ) -> Elbo:
+        """Bound log p(x) of each image, with the count and the identities summed out.
+
+        Args:
+            images: values in [0, 1].
+            count_log_prior: log p(n), n = 0..N.
+            at_mode: put z_where and z_what at the modes of q instead of drawing them; the value
+                is then no bound, but a deterministic score.
+
+        Raises:
+            ValueError: there are more than ``MAX_HYPOTHESES`` (count, identities) to sum.
+        """
+        if self.num_hypotheses > MAX_HYPOTHESES:
+            raise ValueError(
+                f"elbo: the scene has {self.num_hypotheses} combinations of count and identities, "
+                f"more than the {MAX_HYPOTHESES} that are summed exactly; train with phase 'sleep'"
+            )
+        hypotheses = enumerate_hypotheses(self.max_steps, max(1, len(self.meshes))).to(images.device)
+        head = self.guide.head
+        unrolled = self.guide.unroll(images, head.mode if at_mode else head.sample)
+        latents = unrolled.latents
+        steps = StepTerms(unrolled.presence_logits, latents.identity_log_prob, latents.kl)
+        log_likelihood = self.decoder.log_likelihood(images, latents, hypotheses)
+        return exact_elbo(log_likelihood, steps, hypotheses, count_log_prior.to(images.device))
+
+    def sleep(self, images: Float[Tensor, "batch 3 height width"], scenes: Scenes) -> Sleep:
+        """Score the scenes that made the images under the guide (3D only).
+
+        The guide is taught the objects in the order in which ``scenes`` holds them.
+        """
+
+        def teach(images: Tensor, state: Tensor, step: int):
+            truth = TrueObject(
+                scenes.identity[:, step], scenes.position[:, step], scenes.yaw[:, step]
+            )
+            return self.guide.head.teach(images, state, truth)
+
+        unrolled = self.guide.unroll(images, teach)
+        taught = unrolled.latents
+        steps = TaughtSteps(
+            presence_logits=unrolled.presence_logits,
+            identity_log_prob=taught.identity_log_prob,
+            location_log_prob=taught.location_log_prob,
+            yaw_log_prob=taught.yaw_log_prob,
+            attention_log_prob=taught.attention_log_prob,
+        )
+        return sleep_objective(steps, scenes.count)
+
+    def mode(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
+        """Return the guide's greedy mode: each step's mode, given the modes before it."""
+        return self.guide.unroll(images, self.guide.head.mode)
+
+
+def build_air(
+    spec: SceneSpec | GlimpseSpec,
+    config: SceneConfig | GlimpseConfig,
+    meshes: tuple[Mesh, ...] = (),
+) -> Air:
+    """Build the untrained model of a scene file; weights come from torch's random state."""
+    if isinstance(spec, SceneSpec) and isinstance(config, SceneConfig):
+        return _scene_air(spec, config, meshes)
+    if isinstance(spec, GlimpseSpec) and isinstance(config, GlimpseConfig):
+        return _glimpse_air(spec, config)
+    raise TypeError(
+        f"build_air: a {type(config).__name__} does not fit a scene file with decoder "
+        f"{spec.decoder!r}"
+    )
+
+
+def _glimpse_air(spec: GlimpseSpec, config: GlimpseConfig) -> Air:
+    sizes = {
+        "glimpse_size": config.glimpse_size,
+        "code_size": config.code,
+        "hidden": config.hidden,
+    }
+    head = PatchHead(config.state, **sizes, prior=config.prior)
+    decoder = GlimpseDecoder(PatchDecoder(**sizes), spec.image_size, spec.noise_std)
+    guide = _guide(spec, config, head, config.max_steps)
+    return Air(spec, config, (), guide, decoder)
+
+
+def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -> Air:
+    head = PoseHead(
+        spec,
+        meshes,
+        ScenePrior(spec, meshes),
+        config.state,
+        glimpse_size=config.glimpse_size,
+        channels=config.glimpse_channels,
+        hidden=config.hidden,
+        yaw_bins=config.yaw_bins,
+    )
+    guide = _guide(spec, config, head, len(spec.count) - 1)
+    return Air(spec, config, meshes, guide, SceneDecoder(spec, meshes))
+
+
+def _guide(
+    spec: SceneSpec | GlimpseSpec, config: SceneConfig | GlimpseConfig, head: nn.Module, steps: int
+) -> Guide:
+    encoder = conv_encoder(spec.num_channels, spec.image_size, config.channels, config.features)
+    return Guide(encoder, config.features, head, state_size=config.state, max_steps=steps)

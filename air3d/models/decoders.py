@@ -1,0 +1,117 @@
+"""The decoders: latents -> log p(x | h, z) of every hypothesis h about the discrete part."""
+
+import math
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from air3d.geometry import rigid_transform, yaw_rotation
+from air3d.models.attention import paint_patch
+from air3d.models.latents import PatchLatents, PoseLatents, windows_of
+from air3d.models.patches import PatchDecoder
+from air3d.objectives import NO_OBJECT
+from air3d.render import composite, render, render_layers
+from air3d.scene import Mesh, MeshBank, Scenes, SceneSpec, camera_of
+
+
+def gaussian_log_likelihood(
+    images: Float[Tensor, "batch channel height width"],
+    means: Float[Tensor, "batch hypothesis channel height width"],
+    std: float,
+) -> Float[Tensor, "batch hypothesis"]:
+    """Return log N(x; mean, std^2 I) of each hypothesis' mean image, summed over pixels."""
+    squared_error = (means - images[:, None]).square().flatten(2).sum(dim=2)
+    num_values = images[0].numel()
+    return -0.5 * squared_error / std**2 - num_values * math.log(std * math.sqrt(2 * math.pi))
+
+
+class GlimpseDecoder(nn.Module):
+    """Paint each step's patch into its window and add the canvases up.
+
+    Args:
+        patch_decoder: z_what -> patch.
+        image_size: (height, width).
+        noise_std: of the Gaussian likelihood.
+    """
+
+    def __init__(self, patch_decoder: PatchDecoder, image_size: tuple[int, int], noise_std: float):
+        super().__init__()
+        self.patch_decoder = patch_decoder
+        self.image_size = image_size
+        self.noise_std = noise_std
+
+    def prefixes(self, latents: PatchLatents) -> Float[Tensor, "batch count 1 height width"]:
+        """Return the canvases of the first n patches, n = 0..N; gradients reach the latents."""
+        batch, steps = latents.z_where.shape[:2]
+        patches = self.patch_decoder(latents.z_what.flatten(0, 1))
+        windows = windows_of(latents.z_where.flatten(0, 1), self.image_size)
+        painted = paint_patch(patches, windows, self.image_size)
+        painted = painted.reshape(batch, steps, *painted.shape[1:])
+        empty = torch.zeros_like(painted[:, :1])
+        return torch.cat([empty, painted.cumsum(dim=1)], dim=1)
+
+    def log_likelihood(
+        self,
+        images: Float[Tensor, "batch 1 height width"],
+        latents: PatchLatents,
+        hypotheses: Int[Tensor, "hypothesis step"],
+    ) -> Float[Tensor, "batch hypothesis"]:
+        """Return log p(x | h, z) of each hypothesis; here one per prefix, in their order."""
+        return gaussian_log_likelihood(images, self.prefixes(latents), self.noise_std)
+
+
+class SceneDecoder(nn.Module):
+    """Render each step's candidates into layers and composite every hypothesis from them.
+
+    Args:
+        spec: the scene file: camera, light, background, softness, noise.
+        meshes: its meshes.
+    """
+
+    def __init__(self, spec: SceneSpec, meshes: tuple[Mesh, ...]):
+        super().__init__()
+        self.spec = spec
+        self.bank = MeshBank.pack(meshes)
+        self.camera = camera_of(spec)
+        self.noise_std = spec.noise_std
+        self.register_buffer("background", torch.tensor(spec.background), persistent=False)
+
+    def log_likelihood(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        latents: PoseLatents,
+        hypotheses: Int[Tensor, "hypothesis step"],
+    ) -> Float[Tensor, "batch hypothesis"]:
+        """Return log p(x | h, z); gradients reach every candidate's position and yaw."""
+        batch, steps, identities = latents.yaw.shape
+        object_to_world = rigid_transform(yaw_rotation(latents.yaw), latents.position)
+        identity = torch.arange(identities, device=images.device).repeat(batch, steps)
+        layers = render_layers(
+            self.bank.to(images.device),
+            identity,
+            object_to_world.flatten(1, 2),
+            self.camera.to(images.device),
+            light=self.spec.light,
+            softness=self.spec.render,
+        )
+        step = torch.arange(steps, device=images.device)
+        selection = torch.where(
+            hypotheses == NO_OBJECT, NO_OBJECT, step * identities + hypotheses
+        )
+        rgb = composite(layers, selection, self.background).rgb
+        return gaussian_log_likelihood(images, rgb.movedim(-1, 2), self.noise_std)
+
+    def image(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
+        """Render whole scenes; gradients reach their positions and yaws."""
+        device = scenes.position.device
+        rgb = render(
+            self.bank.to(device),
+            scenes.identity,
+            scenes.object_to_world,
+            self.camera.to(device),
+            light=self.spec.light,
+            softness=self.spec.render,
+            background=self.background,
+        )
+        return rgb.movedim(-1, 1)

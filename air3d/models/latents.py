@@ -1,0 +1,93 @@
+"""What the guide draws at each step, in 2D and in 3D, and how steps are stacked."""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from air3d.models.attention import Windows
+
+
+@dataclass(frozen=True)
+class PatchLatents:
+    """Latents of a patch on a canvas; ``*step`` is empty for one step, [N] for all.
+
+    Attributes:
+        z_where: (log half side, x, y) of the window in normalised image coordinates.
+        z_what: code of the patch's appearance, D numbers.
+        kl: KL from the prior, one "identity" [.., 1].
+        identity_log_prob: zeros [.., 1]: a patch has no identity.
+    """
+
+    z_where: Float[Tensor, "batch *step 3"]
+    z_what: Float[Tensor, "batch *step code"]
+    kl: Float[Tensor, "batch *step 1"]
+    identity_log_prob: Float[Tensor, "batch *step 1"]
+
+    @property
+    def memory(self) -> Float[Tensor, "batch memory"]:
+        """What the next step is told of this one."""
+        return torch.cat([self.z_where, self.z_what], dim=-1)
+
+
+@dataclass(frozen=True)
+class PoseLatents:
+    """Latents of an object on the plane, one hypothesis for each of M identities.
+
+    Attributes:
+        position: of the object's origin, world, metres.
+        yaw: radians.
+        pixel_std: standard deviation of q(place) along u and v, pixels.
+        kl: log q - log p of position and yaw at this draw.
+        identity_log_prob: log q(identity).
+        found: where the object is in the image, normalised pixels, averaged over identities.
+    """
+
+    position: Float[Tensor, "batch *step identity 3"]
+    yaw: Float[Tensor, "batch *step identity"]
+    pixel_std: Float[Tensor, "batch *step identity 2"]
+    kl: Float[Tensor, "batch *step identity"]
+    identity_log_prob: Float[Tensor, "batch *step identity"]
+    found: Float[Tensor, "batch *step 2"]
+
+    @property
+    def memory(self) -> Float[Tensor, "batch memory"]:
+        """What the next step is told of this one."""
+        return torch.cat([self.identity_log_prob.exp(), self.found], dim=-1)
+
+
+@dataclass(frozen=True)
+class TaughtPose:
+    """Log-densities of a true object, and what the next step is told; see ``TaughtSteps``."""
+
+    identity_log_prob: Float[Tensor, "batch *step"]
+    location_log_prob: Float[Tensor, "batch *step"]
+    yaw_log_prob: Float[Tensor, "batch *step"]
+    attention_log_prob: Float[Tensor, "batch *step"]
+    memory: Float[Tensor, "batch *step memory"]
+
+
+def windows_of(z_where: Float[Tensor, "batch 3"], image_size: tuple[int, int]) -> Windows:
+    """Return the square windows that z_where = (log half side, x, y) speaks of.
+
+    The half side is in units of half the shorter image side.
+    """
+    height, width = image_size
+    shorter = min(height, width)
+    aspect = z_where.new_tensor([shorter / width, shorter / height])
+    return Windows(centre=z_where[:, 1:], half_side=z_where[:, :1].exp() * aspect)
+
+
+Step = TypeVar("Step")
+
+
+def stack_steps(steps: Sequence[Step]) -> Step:
+    """Stack the latents of single steps along a new axis 1, field by field."""
+    kind = type(steps[0])
+    fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    stacked = {name: torch.stack([getattr(s, name) for s in steps], dim=1) for name in fields}
+    return kind(**stacked)

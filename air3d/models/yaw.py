@@ -1,0 +1,93 @@
+"""A density on the circle that can be multi-modal: a mixture of wrapped normals on fixed bins.
+
+A mixture whose modes roam freely stays on a plateau; modes tied to bins do not. A mesh with a
+k-fold symmetry sees only k * yaw, so all its equivalent yaws are one target.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+_LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
+_CONTINUOUS = 0
+
+
+@dataclass(frozen=True)
+class YawMixture:
+    """q(yaw) of a batch of objects, K components each.
+
+    Attributes:
+        log_weight: normalised over the last axis [*, K].
+        mean: of each component, in the folded angle ``order * (yaw - origin)`` [*, K].
+        std: of each component, radians of the folded angle, at most 1 [*, K].
+        origin: direction from which yaw is counted [*].
+        order: of the mesh's symmetry about z; 0 for a solid of revolution, whose yaw is
+            uniform and has the mode 0 [*].
+    """
+
+    log_weight: Float[Tensor, "*batch component"]
+    mean: Float[Tensor, "*batch component"]
+    std: Float[Tensor, "*batch component"]
+    origin: Float[Tensor, "*batch"]
+    order: Int[Tensor, "*batch"]
+
+    @classmethod
+    def from_raw(
+        cls,
+        raw: Float[Tensor, "*batch component 3"],
+        origin: Float[Tensor, "*batch"],
+        order: Int[Tensor, "*batch"],
+    ) -> "YawMixture":
+        """Read a network's output as logits, offsets within twice a bin's width, and log std."""
+        bins = raw.shape[-2]
+        width = 2 * math.pi / bins
+        centres = width * (torch.arange(bins, device=raw.device) + 0.5) - math.pi
+        std = 1e-3 + torch.sigmoid(raw[..., 2] - 1.5)
+        mean = centres + width * torch.tanh(raw[..., 1])
+        return cls(raw[..., 0].log_softmax(dim=-1), mean, std, origin, order)
+
+    def log_prob(self, yaw: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Return the log-density (1/rad) of yaw; gradients reach yaw and the parameters."""
+        folded = (self.order * (yaw - self.origin))[..., None] - self.mean
+        nearest = torch.remainder(folded + math.pi, 2 * math.pi) - math.pi
+        turns = 2 * math.pi * torch.tensor([-1.0, 0.0, 1.0], device=yaw.device)
+        z = (nearest[..., None] + turns) / self.std[..., None]
+        wrapped = (-0.5 * z.square()).logsumexp(dim=-1) - self.std.log() - _LOG_SQRT_2PI
+        mixture = (self.log_weight + wrapped).logsumexp(dim=-1)
+        return torch.where(self.order == _CONTINUOUS, -math.log(2 * math.pi), mixture)
+
+    def rsample(self) -> Float[Tensor, "*batch"]:
+        """Draw a yaw in [-pi, pi); gradients reach the drawn component's mean and std.
+
+        The choice of the component itself carries none: the mixture's weights are learned in
+        the sleep phase.
+        """
+        flat = self.log_weight.detach().exp().flatten(0, -2)
+        component = torch.multinomial(flat, 1).reshape(*self.origin.shape, 1)
+        mean = self.mean.gather(-1, component)[..., 0]
+        std = self.std.gather(-1, component)[..., 0]
+        folded = mean + std * torch.randn_like(std)
+        uniform = 2 * math.pi * torch.rand_like(std)
+        return self._unfold(torch.where(self.order == _CONTINUOUS, uniform, folded))
+
+    def modes(self, number: int) -> Float[Tensor, "*batch mode"]:
+        """Return the ``number`` components of highest peak density, best first, as yaws."""
+        peak = self.log_weight - self.std.log()
+        best = peak.topk(number, dim=-1).indices
+        folded = self.mean.gather(-1, best)
+        folded = torch.where(self.order[..., None] == _CONTINUOUS, 0.0, folded)
+        return self._unfold(folded.movedim(-1, 0)).movedim(0, -1)
+
+    def _unfold(self, folded: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+        """Return one of the equivalent yaws, in [-pi, pi)."""
+        yaw = self.origin + folded / self.order.clamp(min=1)
+        return torch.remainder(yaw + math.pi, 2 * math.pi) - math.pi
+
+
+def symmetry_orders(symmetries: list[int | str]) -> Int[Tensor, " identity"]:
+    """Return the orders that :class:`YawMixture` uses, 0 standing for ``"continuous"``."""
+    orders = [_CONTINUOUS if s == "continuous" else s for s in symmetries]
+    return torch.tensor(orders, dtype=torch.int64)

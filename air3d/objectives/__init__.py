@@ -1,0 +1,27 @@
+"""What is maximised: the ELBO with its discrete part summed exactly, and the sleep objective.
+
+Nothing here knows of images, networks or meshes.
+"""
+
+from air3d.objectives.elbo import Elbo, StepTerms, exact_elbo, hypothesis_log_prob
+from air3d.objectives.presence import (
+    NO_OBJECT,
+    count_log_prob,
+    enumerate_hypotheses,
+    geometric_count_log_prior,
+)
+from air3d.objectives.sleep import Sleep, TaughtSteps, sleep_objective
+
+__all__ = [
+    "NO_OBJECT",
+    "Elbo",
+    "Sleep",
+    "StepTerms",
+    "TaughtSteps",
+    "count_log_prob",
+    "enumerate_hypotheses",
+    "exact_elbo",
+    "geometric_count_log_prior",
+    "hypothesis_log_prob",
+    "sleep_objective",
+]

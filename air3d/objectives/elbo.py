@@ -1,0 +1,102 @@
+"""The evidence lower bound with the count, and the identities, summed out exactly.
+
+    ELBO = sum_h q(h) [ log p(x | h, z) + log p(h) - log q(h) - sum_{i <= n} KL_i ]
+
+over the hypotheses h = (n, k_1, ..., k_n) of :mod:`air3d.objectives.presence`; z_where and
+z_what are drawn once at every step, by reparameterisation. Every term is differentiable, so
+the discrete part of the model adds no variance to the gradient (no score function, no
+baseline). Eslami et al. 2016, eq. 4, estimate the same bound by sampling n.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from air3d.objectives.presence import NO_OBJECT, count_log_prob
+
+
+@dataclass(frozen=True)
+class StepTerms:
+    """What q says of each step, given the draw.
+
+    Attributes:
+        presence_logits: of q(z_pres_i = 1 | x, z_<i) [B, N].
+        identity_log_prob: log q(k_i | x, z_<i) [B, N, M]; zeros where M = 1.
+        kl: KL of q(z_i | x, z_<i, k_i) from p(z_i | k_i), or an unbiased estimate of it [B, N, M].
+    """
+
+    presence_logits: Float[Tensor, "batch step"]
+    identity_log_prob: Float[Tensor, "batch step identity"]
+    kl: Float[Tensor, "batch step identity"]
+
+
+@dataclass(frozen=True)
+class Elbo:
+    """The bound and its parts, in nats, one per image.
+
+    Attributes:
+        value: the ELBO [B]; equals log_likelihood - kl_discrete - kl_latents.
+        log_likelihood: expected log p(x | z) under q [B].
+        kl_discrete: KL of q(h | x, z) from p(h) [B].
+        kl_latents: expected KL of the present objects' latents [B].
+        hypothesis_log_prob: log q(h | x, z) [B, H].
+    """
+
+    value: Float[Tensor, " batch"]
+    log_likelihood: Float[Tensor, " batch"]
+    kl_discrete: Float[Tensor, " batch"]
+    kl_latents: Float[Tensor, " batch"]
+    hypothesis_log_prob: Float[Tensor, "batch hypothesis"]
+
+
+def hypothesis_log_prob(
+    steps: StepTerms, hypotheses: Int[Tensor, "hypothesis step"]
+) -> Float[Tensor, "batch hypothesis"]:
+    """Return log q(h | x, z) = log q(n) + sum_{i <= n} log q(k_i); normalised over h."""
+    count = (hypotheses != NO_OBJECT).sum(dim=1)
+    log_count = count_log_prob(steps.presence_logits)[:, count]
+    return log_count + _sum_over_present(steps.identity_log_prob, hypotheses)
+
+
+def exact_elbo(
+    log_likelihood: Float[Tensor, "batch hypothesis"],
+    steps: StepTerms,
+    hypotheses: Int[Tensor, "hypothesis step"],
+    count_log_prior: Float[Tensor, " count"],
+) -> Elbo:
+    """Sum the ELBO over all hypotheses; gradients reach ``log_likelihood`` and ``steps``.
+
+    Identities are equally probable a priori.
+
+    Args:
+        log_likelihood: log p(x | h, z) [B, H].
+        steps: the guide's terms.
+        hypotheses: rows of identities [H, N].
+        count_log_prior: log p(n) [N + 1].
+    """
+    num_identities = steps.identity_log_prob.shape[-1]
+    count = (hypotheses != NO_OBJECT).sum(dim=1)
+    log_prior = count_log_prior[count] - count * torch.tensor(float(num_identities)).log()
+    log_q = hypothesis_log_prob(steps, hypotheses)
+    q = log_q.exp()
+    expected_likelihood = (q * log_likelihood).sum(dim=1)
+    kl_discrete = (q * (log_q - log_prior)).sum(dim=1)
+    kl_latents = (q * _sum_over_present(steps.kl, hypotheses)).sum(dim=1)
+    return Elbo(
+        value=expected_likelihood - kl_discrete - kl_latents,
+        log_likelihood=expected_likelihood,
+        kl_discrete=kl_discrete,
+        kl_latents=kl_latents,
+        hypothesis_log_prob=log_q,
+    )
+
+
+def _sum_over_present(
+    per_identity: Float[Tensor, "batch step identity"], hypotheses: Int[Tensor, "hypothesis step"]
+) -> Float[Tensor, "batch hypothesis"]:
+    """Sum ``per_identity[b, i, k_i]`` over the steps i that a hypothesis holds present."""
+    step = torch.arange(hypotheses.shape[1], device=hypotheses.device)
+    chosen = per_identity[:, step, hypotheses.clamp(min=0)]
+    return chosen.masked_fill(hypotheses == NO_OBJECT, 0.0).sum(dim=2)
