@@ -111,14 +111,9 @@ def _rasteriser_arguments(
     vertices: Tensor, colours: Tensor, projected: ProjectedMeshes, softness: RenderSpec
 ) -> list:
     """Return what both passes of the rasteriser start from, as arrays."""
+    fall = 1.0 / ((softness.far - softness.near) * softness.gamma)
     settings = vertices.new_tensor(
-        [
-            softness.sigma,
-            blur_radius(softness.sigma),
-            softness.gamma,
-            softness.far,
-            softness.far - softness.near,
-        ]
+        [1.0 / softness.sigma, blur_radius(softness.sigma), softness.far * fall, fall]
     )
     vertices, *rest = _geometry(projected, vertices)
     return _arrays(vertices, colours, *rest, settings)

@@ -2,7 +2,7 @@
 
 Order-independent accumulation: per pixel the running maximum of z_inv / gamma, the sums of
 weights and weighted colours relative to it (rescaled when it grows), and the sum of
-log(1 - prob). No lists of fragments; the backward pass recomputes them.
+log(1 - prob). There are no lists of fragments; the backward pass recomputes them.
 
 Every kernel works on a range of layers (or scenes) and releases the GIL; a layer belongs to one
 call alone, so results do not depend on the number of threads. Constants are float32 and every
@@ -20,11 +20,19 @@ import numpy as np
 from numba import njit
 
 ZERO = np.float32(0.0)
+TINY = np.float32(1e-30)
 MARGIN = np.float32(0.01)
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
 INFINITY = np.float32(np.inf)
 EPSILON = np.float32(1e-8)
+# Fragments whose weight is exp(-50) of what lies in front add nothing, in float64 either.
+HIDDEN = np.float32(-50.0)
+# The product of (1 + exp(-|s|)) is folded into its logarithm before it could overflow.
+LARGE_PRODUCT = np.float32(1e30)
+# Where a pixel's accumulators lie: running maximum, sum of weights, three colours, and
+# -log(1 - prob) as a sum and the product of what is still to be put through the logarithm.
+NEAREST, WEIGHT, RED, MISS, PRODUCT, ACCUMULATORS = 0, 1, 2, 5, 6, 7
 MIN_DEPTH = np.float32(1e-3)
 
 
@@ -58,63 +66,55 @@ def _span(low, high, first_centre, step, count):
 
 
 @njit(nogil=True, cache=True)
-def _corners(vertices, face):
-    """The nine coordinates of a face, and its orientation: 0 if it is to be dropped."""
-    a, b, c = face[0], face[1], face[2]
-    x0, y0, z0 = vertices[a, 0], vertices[a, 1], vertices[a, 2]
-    x1, y1, z1 = vertices[b, 0], vertices[b, 1], vertices[b, 2]
-    x2, y2, z2 = vertices[c, 0], vertices[c, 1], vertices[c, 2]
-    orientation = ZERO
+def _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2):
+    """1 or -1 as the corners run in NDC; 0 for a face to be dropped (too thin, near, not finite)."""
     if z0 >= MIN_DEPTH and z1 >= MIN_DEPTH and z2 >= MIN_DEPTH:
         area = _edge(x2, y2, x0, y0, x1, y1)
         if EPSILON < area < INFINITY:
-            orientation = ONE
-        elif -INFINITY < area < -EPSILON:
-            orientation = -ONE
-    return x0, y0, z0, x1, y1, z1, x2, y2, z2, orientation
+            return ONE
+        if -INFINITY < area < -EPSILON:
+            return -ONE
+    return ZERO
 
 
 @njit(nogil=True, cache=True)
-def _cover(px, py, x0, y0, x1, y1, x2, y2, orientation, blur):
-    """Whether a face reaches a pixel, and how.
+def _inverse_length(ax, ay, bx, by):
+    """One over the length of an edge; a face with an area has none of length zero."""
+    return ONE / math.sqrt((bx - ax) * (bx - ax) + (by - ay) * (by - ay))
 
-    Returns (hit, inside, squared distance to the nearest edge, that edge (0: 01, 1: 12, 2: 20),
-    where on it the foot lies, and the three edge functions, positive on the inner side).
+
+@njit(nogil=True, cache=True)
+def _nearest_edge(px, py, x0, y0, x1, y1, x2, y2, d0, d1, d2):
+    """Squared distance to the nearest edge, that edge (0: 12, 1: 20, 2: 01), the foot on it.
+
+    ``d0``, ``d1``, ``d2`` are the distances to the edges' lines, positive on the inner side. From
+    inside, the nearest line's foot lies on its edge; from outside, only edges that the point is
+    outside of can be nearest.
     """
-    e0 = orientation * _edge(px, py, x1, y1, x2, y2)
-    e1 = orientation * _edge(px, py, x2, y2, x0, y0)
-    e2 = orientation * _edge(px, py, x0, y0, x1, y1)
-    inside = e0 > ZERO and e1 > ZERO and e2 > ZERO
-    distance, foot = _segment(px, py, x0, y0, x1, y1)
-    edge = 0
-    distance1, foot1 = _segment(px, py, x1, y1, x2, y2)
-    if distance1 < distance:
-        distance, foot, edge = distance1, foot1, 1
-    distance2, foot2 = _segment(px, py, x2, y2, x0, y0)
-    if distance2 < distance:
-        distance, foot, edge = distance2, foot2, 2
-    return inside or distance < blur, inside, distance, edge, foot, e0, e1, e2
+    inside = d0 > ZERO and d1 > ZERO and d2 > ZERO
+    distance, foot, edge = INFINITY, ONE, 0
+    if d0 <= ZERO or (inside and d0 <= d1 and d0 <= d2):
+        distance, foot = _segment(px, py, x1, y1, x2, y2)
+    if d1 <= ZERO or (inside and d1 < d0 and d1 <= d2):
+        other, other_foot = _segment(px, py, x2, y2, x0, y0)
+        if other < distance:
+            distance, foot, edge = other, other_foot, 1
+    if d2 <= ZERO or (inside and d2 < d0 and d2 < d1):
+        other, other_foot = _segment(px, py, x0, y0, x1, y1)
+        if other < distance:
+            distance, foot, edge = other, other_foot, 2
+    return distance, foot, edge
 
 
 @njit(nogil=True, cache=True)
 def _barycentric(e0, e1, e2, z0, z1, z2):
-    """Perspective-correct clipped barycentric coordinates, and the sum that normalised them."""
-    q0 = max(e0, ZERO) * z1 * z2
-    q1 = max(e1, ZERO) * z0 * z2
-    q2 = max(e2, ZERO) * z0 * z1
-    total = q0 + q1 + q2
-    if not total > ZERO:
-        return ZERO * q0, ZERO * q0, ZERO * q0, ZERO * q0
-    return q0 / total, q1 / total, q2 / total, total
-
-
-@njit(nogil=True, cache=True)
-def _coverage(signed):
-    """sigmoid(signed) and log(1 - sigmoid(signed))."""
-    tail = math.exp(-abs(signed))
-    if signed >= ZERO:
-        return ONE / (ONE + tail), -signed - math.log1p(tail)
-    return tail / (ONE + tail), -math.log1p(tail)
+    """Perspective-correct clipped barycentric coordinates, and one over what normalised them."""
+    q0 = max(e0, ZERO) * (z1 * z2)
+    q1 = max(e1, ZERO) * (z0 * z2)
+    q2 = max(e2, ZERO) * (z0 * z1)
+    # The sum is at least the face's area times a depth squared, unless rounding eats it.
+    scale = ONE / max(q0 + q1 + q2, TINY)
+    return q0 * scale, q1 * scale, q2 * scale, scale
 
 
 @njit(nogil=True, cache=True)
@@ -124,14 +124,15 @@ def rasterise(
 ):  # fmt: skip
     """Fill layers start..stop of the three output maps.
 
-    ``settings`` holds sigma, blur radius, gamma, far, and far - near.
+    ``settings`` holds 1 / sigma, the blur radius, and what z_inv / gamma is made of: its value
+    at depth 0 and its fall per metre.
     """
     height, width = len(ys), len(xs)
     step = TWO / np.float32(min(height, width))
-    sigma, blur, gamma = settings[0], settings[1], settings[2]
-    far, depth_range = settings[3], settings[4]
+    inv_sigma, blur, nearest, fall = settings[0], settings[1], settings[2], settings[3]
     reach = math.sqrt(blur)
-    total_weight = np.zeros((height, width), vertices.dtype)
+    sums = np.empty((height, width, ACCUMULATORS), vertices.dtype)
+    _clear(sums, 0, height, 0, width)
     for layer in range(start, stop):
         colour[layer] = ZERO
         log_weight[layer] = -INFINITY
@@ -139,8 +140,11 @@ def rasterise(
         count = num_faces[mesh[layer]] if mesh[layer] >= 0 else 0
         top, bottom, left, right = height, 0, width, 0
         for f in range(count):
-            face = faces[mesh[layer], f]
-            x0, y0, z0, x1, y1, z1, x2, y2, z2, orientation = _corners(vertices[layer], face)
+            a, b, c = faces[mesh[layer], f, 0], faces[mesh[layer], f, 1], faces[mesh[layer], f, 2]
+            x0, y0, z0 = vertices[layer, a, 0], vertices[layer, a, 1], vertices[layer, a, 2]
+            x1, y1, z1 = vertices[layer, b, 0], vertices[layer, b, 1], vertices[layer, b, 2]
+            x2, y2, z2 = vertices[layer, c, 0], vertices[layer, c, 1], vertices[layer, c, 2]
+            orientation = _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2)
             if orientation == ZERO:
                 continue
             column0, column1 = _span(
@@ -153,44 +157,76 @@ def rasterise(
                 continue
             top, bottom = min(top, row0), max(bottom, row1)
             left, right = min(left, column0), max(right, column1)
-            k0, k1, k2 = colours[layer, face[0]], colours[layer, face[1]], colours[layer, face[2]]
+            inv0 = _inverse_length(x1, y1, x2, y2)
+            inv1 = _inverse_length(x2, y2, x0, y0)
+            inv2 = _inverse_length(x0, y0, x1, y1)
+            closest = nearest - fall * min(z0, z1, z2)
+            r0, g0, b0 = colours[layer, a, 0], colours[layer, a, 1], colours[layer, a, 2]
+            r1, g1, b1 = colours[layer, b, 0], colours[layer, b, 1], colours[layer, b, 2]
+            r2, g2, b2 = colours[layer, c, 0], colours[layer, c, 1], colours[layer, c, 2]
             for row in range(row0, row1):
+                py = ys[row]
                 for column in range(column0, column1):
-                    hit, inside, distance, _, _, e0, e1, e2 = _cover(
-                        xs[column], ys[row], x0, y0, x1, y1, x2, y2, orientation, blur
+                    px = xs[column]
+                    e0 = orientation * _edge(px, py, x1, y1, x2, y2)
+                    e1 = orientation * _edge(px, py, x2, y2, x0, y0)
+                    e2 = orientation * _edge(px, py, x0, y0, x1, y1)
+                    d0, d1, d2 = e0 * inv0, e1 * inv1, e2 * inv2
+                    innermost = min(d0, d1, d2)
+                    if innermost < -reach:
+                        continue
+                    distance, _, _ = _nearest_edge(
+                        px, py, x0, y0, x1, y1, x2, y2, d0, d1, d2
                     )
-                    if not hit:
+                    inside = innermost > ZERO
+                    if not (inside or distance < blur):
                         continue
-                    b0, b1, b2, total = _barycentric(e0, e1, e2, z0, z1, z2)
-                    if not total > ZERO:
+                    pixel = sums[row, column]
+                    signed = (distance if inside else -distance) * inv_sigma
+                    tail = math.exp(-abs(signed))
+                    pixel[MISS] += max(signed, ZERO)
+                    pixel[PRODUCT] *= ONE + tail
+                    if pixel[PRODUCT] > LARGE_PRODUCT:
+                        pixel[MISS] += math.log(pixel[PRODUCT])
+                        pixel[PRODUCT] = ONE
+                    if closest - pixel[NEAREST] < HIDDEN:
                         continue
-                    signed = (distance if inside else -distance) / sigma
-                    probability, log_miss = _coverage(signed)
-                    log_transmittance[layer, row, column] += log_miss
-                    nearness = (far - (b0 * z0 + b1 * z1 + b2 * z2)) / depth_range / gamma
-                    ahead = nearness - log_weight[layer, row, column]
+                    w0, w1, w2, _ = _barycentric(e0, e1, e2, z0, z1, z2)
+                    weight = (ONE if inside else tail) / (ONE + tail)
+                    nearness = nearest - fall * (w0 * z0 + w1 * z1 + w2 * z2)
+                    ahead = nearness - pixel[NEAREST]
                     if ahead > ZERO:
                         rescale = math.exp(-ahead)
-                        log_weight[layer, row, column] = nearness
-                        total_weight[row, column] *= rescale
-                        for channel in range(3):
-                            colour[layer, row, column, channel] *= rescale
-                        weight = probability
+                        pixel[NEAREST] = nearness
+                        pixel[WEIGHT] *= rescale
+                        pixel[RED] *= rescale
+                        pixel[RED + 1] *= rescale
+                        pixel[RED + 2] *= rescale
                     else:
-                        weight = probability * math.exp(ahead)
-                    total_weight[row, column] += weight
-                    for channel in range(3):
-                        colour[layer, row, column, channel] += weight * (
-                            b0 * k0[channel] + b1 * k1[channel] + b2 * k2[channel]
-                        )
+                        weight *= math.exp(ahead)
+                    pixel[WEIGHT] += weight
+                    pixel[RED] += weight * (w0 * r0 + w1 * r1 + w2 * r2)
+                    pixel[RED + 1] += weight * (w0 * g0 + w1 * g1 + w2 * g2)
+                    pixel[RED + 2] += weight * (w0 * b0 + w1 * b1 + w2 * b2)
         for row in range(top, bottom):
             for column in range(left, right):
-                weight = total_weight[row, column]
-                if weight > ZERO:
-                    total_weight[row, column] = ZERO
-                    log_weight[layer, row, column] += math.log(weight)
+                pixel = sums[row, column]
+                if pixel[WEIGHT] > ZERO:
+                    log_weight[layer, row, column] = pixel[NEAREST] + math.log(pixel[WEIGHT])
+                    log_transmittance[layer, row, column] = -pixel[MISS] - math.log(pixel[PRODUCT])
                     for channel in range(3):
-                        colour[layer, row, column, channel] /= weight
+                        colour[layer, row, column, channel] = pixel[RED + channel] / pixel[WEIGHT]
+        _clear(sums, top, bottom, left, right)
+
+
+@njit(nogil=True, cache=True)
+def _clear(sums, top, bottom, left, right):
+    """Reset the accumulators of a rectangle of pixels."""
+    for row in range(top, bottom):
+        for column in range(left, right):
+            sums[row, column, :] = ZERO
+            sums[row, column, NEAREST] = -INFINITY
+            sums[row, column, PRODUCT] = ONE
 
 
 @njit(nogil=True, cache=True)
@@ -202,18 +238,20 @@ def rasterise_backward(
     """Fill layers start..stop of the gradients of vertices and colours."""
     height, width = len(ys), len(xs)
     step = TWO / np.float32(min(height, width))
-    sigma, blur, gamma = settings[0], settings[1], settings[2]
-    far, depth_range = settings[3], settings[4]
+    inv_sigma, blur, nearest, fall = settings[0], settings[1], settings[2], settings[3]
     reach = math.sqrt(blur)
-    corner_grad = np.zeros((3, 3), vertices.dtype)
-    colour_grad = np.zeros((3, 3), vertices.dtype)
+    # What one face has gathered: a row per corner, x, y, z and then the three colours.
+    gathered = np.empty((3, 6), vertices.dtype)
     for layer in range(start, stop):
         grad_vertices[layer] = ZERO
         grad_colours[layer] = ZERO
         count = num_faces[mesh[layer]] if mesh[layer] >= 0 else 0
         for f in range(count):
-            face = faces[mesh[layer], f]
-            x0, y0, z0, x1, y1, z1, x2, y2, z2, orientation = _corners(vertices[layer], face)
+            a, b, c = faces[mesh[layer], f, 0], faces[mesh[layer], f, 1], faces[mesh[layer], f, 2]
+            x0, y0, z0 = vertices[layer, a, 0], vertices[layer, a, 1], vertices[layer, a, 2]
+            x1, y1, z1 = vertices[layer, b, 0], vertices[layer, b, 1], vertices[layer, b, 2]
+            x2, y2, z2 = vertices[layer, c, 0], vertices[layer, c, 1], vertices[layer, c, 2]
+            orientation = _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2)
             if orientation == ZERO:
                 continue
             column0, column1 = _span(
@@ -222,98 +260,99 @@ def rasterise_backward(
             row0, row1 = _span(
                 min(y0, y1, y2) - reach, max(y0, y1, y2) + reach, ys[0], step, height
             )
-            k0, k1, k2 = colours[layer, face[0]], colours[layer, face[1]], colours[layer, face[2]]
-            corner_grad[:] = ZERO
-            colour_grad[:] = ZERO
+            inv0 = _inverse_length(x1, y1, x2, y2)
+            inv1 = _inverse_length(x2, y2, x0, y0)
+            inv2 = _inverse_length(x0, y0, x1, y1)
+            closest = nearest - fall * min(z0, z1, z2)
+            gathered[:] = ZERO
             for row in range(row0, row1):
+                py = ys[row]
                 for column in range(column0, column1):
-                    px, py = xs[column], ys[row]
-                    hit, inside, distance, edge, foot, e0, e1, e2 = _cover(
-                        px, py, x0, y0, x1, y1, x2, y2, orientation, blur
+                    px = xs[column]
+                    e0 = orientation * _edge(px, py, x1, y1, x2, y2)
+                    e1 = orientation * _edge(px, py, x2, y2, x0, y0)
+                    e2 = orientation * _edge(px, py, x0, y0, x1, y1)
+                    d0, d1, d2 = e0 * inv0, e1 * inv1, e2 * inv2
+                    innermost = min(d0, d1, d2)
+                    if innermost < -reach:
+                        continue
+                    distance, foot, edge = _nearest_edge(
+                        px, py, x0, y0, x1, y1, x2, y2, d0, d1, d2
                     )
-                    if not hit:
+                    inside = innermost > ZERO
+                    if not (inside or distance < blur):
                         continue
-                    b0, b1, b2, total = _barycentric(e0, e1, e2, z0, z1, z2)
-                    if not total > ZERO:
-                        continue
-                    signed = (distance if inside else -distance) / sigma
-                    probability, _ = _coverage(signed)
-                    nearness = (far - (b0 * z0 + b1 * z1 + b2 * z2)) / depth_range / gamma
-                    share = probability * math.exp(nearness - log_weight[layer, row, column])
-                    grad_share = grad_log_weight[layer, row, column]
-                    grad_b0 = ZERO * px
-                    grad_b1 = ZERO * px
-                    grad_b2 = ZERO * px
-                    for channel in range(3):
-                        upstream = grad_colour[layer, row, column, channel]
-                        own = b0 * k0[channel] + b1 * k1[channel] + b2 * k2[channel]
-                        grad_share += upstream * (own - colour[layer, row, column, channel])
-                        upstream *= share
-                        grad_b0 += upstream * k0[channel]
-                        grad_b1 += upstream * k1[channel]
-                        grad_b2 += upstream * k2[channel]
-                        colour_grad[0, channel] += upstream * b0
-                        colour_grad[1, channel] += upstream * b1
-                        colour_grad[2, channel] += upstream * b2
-                    grad_share *= share
-                    # Depth.
-                    grad_z = -grad_share / (depth_range * gamma)
-                    grad_b0 += grad_z * z0
-                    grad_b1 += grad_z * z1
-                    grad_b2 += grad_z * z2
-                    # Normalisation of q, then q_i = e_i z_j z_k where e_i is positive.
-                    mean = grad_b0 * b0 + grad_b1 * b1 + grad_b2 * b2
-                    grad_q0 = (grad_b0 - mean) / total if e0 > ZERO else ZERO * px
-                    grad_q1 = (grad_b1 - mean) / total if e1 > ZERO else ZERO * px
-                    grad_q2 = (grad_b2 - mean) / total if e2 > ZERO else ZERO * px
-                    corner_grad[0, 2] += grad_z * b0 + grad_q1 * e1 * z2 + grad_q2 * e2 * z1
-                    corner_grad[1, 2] += grad_z * b1 + grad_q0 * e0 * z2 + grad_q2 * e2 * z0
-                    corner_grad[2, 2] += grad_z * b2 + grad_q0 * e0 * z1 + grad_q1 * e1 * z0
-                    # Edge functions: e0 runs from corner 1 to 2, e1 from 2 to 0, e2 from 0 to 1.
-                    g0 = orientation * grad_q0 * z1 * z2
-                    g1 = orientation * grad_q1 * z0 * z2
-                    g2 = orientation * grad_q2 * z0 * z1
-                    grad_x0 = g1 * (y2 - py) + g2 * (py - y1)
-                    grad_y0 = g1 * (px - x2) + g2 * (x1 - px)
-                    grad_x1 = g2 * (y0 - py) + g0 * (py - y2)
-                    grad_y1 = g2 * (px - x0) + g0 * (x2 - px)
-                    grad_x2 = g0 * (y1 - py) + g1 * (py - y0)
-                    grad_y2 = g0 * (px - x1) + g1 * (x0 - px)
-                    # Distance to the nearest edge; by the envelope theorem its foot is a constant.
-                    grad_distance = (
-                        grad_share * (ONE - probability)
-                        - grad_log_transmittance[layer, row, column] * probability
-                    ) / sigma
-                    pull = -TWO * (grad_distance if inside else -grad_distance)
-                    rest = ONE - foot
+                    signed = (distance if inside else -distance) * inv_sigma
+                    tail = math.exp(-abs(signed))
+                    covered = (ONE if inside else tail) / (ONE + tail)
+                    grad_signed = -covered * grad_log_transmittance[layer, row, column]
+                    if closest - log_weight[layer, row, column] >= HIDDEN:
+                        w0, w1, w2, scale = _barycentric(e0, e1, e2, z0, z1, z2)
+                        nearness = nearest - fall * (w0 * z0 + w1 * z1 + w2 * z2)
+                        share = covered * math.exp(nearness - log_weight[layer, row, column])
+                        grad_share = grad_log_weight[layer, row, column]
+                        grad_w0, grad_w1, grad_w2 = ZERO, ZERO, ZERO
+                        for channel in range(3):
+                            k0 = colours[layer, a, channel]
+                            k1 = colours[layer, b, channel]
+                            k2 = colours[layer, c, channel]
+                            upstream = grad_colour[layer, row, column, channel]
+                            grad_share += upstream * (
+                                w0 * k0 + w1 * k1 + w2 * k2 - colour[layer, row, column, channel]
+                            )
+                            upstream *= share
+                            grad_w0 += upstream * k0
+                            grad_w1 += upstream * k1
+                            grad_w2 += upstream * k2
+                            gathered[0, 3 + channel] += upstream * w0
+                            gathered[1, 3 + channel] += upstream * w1
+                            gathered[2, 3 + channel] += upstream * w2
+                        grad_share *= share
+                        grad_signed += grad_share * (ONE - covered)
+                        grad_z = -fall * grad_share
+                        grad_w0 += grad_z * z0
+                        grad_w1 += grad_z * z1
+                        grad_w2 += grad_z * z2
+                        # Through the normalisation, then q_i = e_i z_j z_k where e_i is positive.
+                        mean = grad_w0 * w0 + grad_w1 * w1 + grad_w2 * w2
+                        grad_q0 = (grad_w0 - mean) * scale if e0 > ZERO else ZERO
+                        grad_q1 = (grad_w1 - mean) * scale if e1 > ZERO else ZERO
+                        grad_q2 = (grad_w2 - mean) * scale if e2 > ZERO else ZERO
+                        gathered[0, 2] += grad_z * w0 + grad_q1 * e1 * z2 + grad_q2 * e2 * z1
+                        gathered[1, 2] += grad_z * w1 + grad_q0 * e0 * z2 + grad_q2 * e2 * z0
+                        gathered[2, 2] += grad_z * w2 + grad_q0 * e0 * z1 + grad_q1 * e1 * z0
+                        # The edge functions run from corner 1 to 2, from 2 to 0, from 0 to 1.
+                        g0 = orientation * grad_q0 * z1 * z2
+                        g1 = orientation * grad_q1 * z0 * z2
+                        g2 = orientation * grad_q2 * z0 * z1
+                        gathered[0, 0] += g1 * (y2 - py) + g2 * (py - y1)
+                        gathered[0, 1] += g1 * (px - x2) + g2 * (x1 - px)
+                        gathered[1, 0] += g2 * (y0 - py) + g0 * (py - y2)
+                        gathered[1, 1] += g2 * (px - x0) + g0 * (x2 - px)
+                        gathered[2, 0] += g0 * (y1 - py) + g1 * (py - y0)
+                        gathered[2, 1] += g0 * (px - x1) + g1 * (x0 - px)
+                    # By the envelope theorem the foot is a constant.
+                    pull = -TWO * inv_sigma * (grad_signed if inside else -grad_signed)
                     if edge == 0:
-                        ox, oy = px - rest * x0 - foot * x1, py - rest * y0 - foot * y1
-                        grad_x0 += pull * rest * ox
-                        grad_y0 += pull * rest * oy
-                        grad_x1 += pull * foot * ox
-                        grad_y1 += pull * foot * oy
+                        tail_corner, head_corner = 1, 2
+                        ox, oy = px - x1 - foot * (x2 - x1), py - y1 - foot * (y2 - y1)
                     elif edge == 1:
-                        ox, oy = px - rest * x1 - foot * x2, py - rest * y1 - foot * y2
-                        grad_x1 += pull * rest * ox
-                        grad_y1 += pull * rest * oy
-                        grad_x2 += pull * foot * ox
-                        grad_y2 += pull * foot * oy
+                        tail_corner, head_corner = 2, 0
+                        ox, oy = px - x2 - foot * (x0 - x2), py - y2 - foot * (y0 - y2)
                     else:
-                        ox, oy = px - rest * x2 - foot * x0, py - rest * y2 - foot * y0
-                        grad_x2 += pull * rest * ox
-                        grad_y2 += pull * rest * oy
-                        grad_x0 += pull * foot * ox
-                        grad_y0 += pull * foot * oy
-                    corner_grad[0, 0] += grad_x0
-                    corner_grad[0, 1] += grad_y0
-                    corner_grad[1, 0] += grad_x1
-                    corner_grad[1, 1] += grad_y1
-                    corner_grad[2, 0] += grad_x2
-                    corner_grad[2, 1] += grad_y2
-            for corner in range(3):
-                for axis in range(3):
-                    grad_vertices[layer, face[corner], axis] += corner_grad[corner, axis]
-                    grad_colours[layer, face[corner], axis] += colour_grad[corner, axis]
+                        tail_corner, head_corner = 0, 1
+                        ox, oy = px - x0 - foot * (x1 - x0), py - y0 - foot * (y1 - y0)
+                    gathered[tail_corner, 0] += pull * (ONE - foot) * ox
+                    gathered[tail_corner, 1] += pull * (ONE - foot) * oy
+                    gathered[head_corner, 0] += pull * foot * ox
+                    gathered[head_corner, 1] += pull * foot * oy
+            for axis in range(3):
+                grad_vertices[layer, a, axis] += gathered[0, axis]
+                grad_vertices[layer, b, axis] += gathered[1, axis]
+                grad_vertices[layer, c, axis] += gathered[2, axis]
+                grad_colours[layer, a, axis] += gathered[0, 3 + axis]
+                grad_colours[layer, b, axis] += gathered[1, 3 + axis]
+                grad_colours[layer, c, axis] += gathered[2, 3 + axis]
 
 
 @njit(nogil=True, cache=True)
@@ -325,9 +364,11 @@ def depth(start, stop, vertices, faces, num_faces, mesh, xs, ys, out):
         out[layer] = INFINITY
         count = num_faces[mesh[layer]] if mesh[layer] >= 0 else 0
         for f in range(count):
-            x0, y0, z0, x1, y1, z1, x2, y2, z2, orientation = _corners(
-                vertices[layer], faces[mesh[layer], f]
-            )
+            a, b, c = faces[mesh[layer], f, 0], faces[mesh[layer], f, 1], faces[mesh[layer], f, 2]
+            x0, y0, z0 = vertices[layer, a, 0], vertices[layer, a, 1], vertices[layer, a, 2]
+            x1, y1, z1 = vertices[layer, b, 0], vertices[layer, b, 1], vertices[layer, b, 2]
+            x2, y2, z2 = vertices[layer, c, 0], vertices[layer, c, 1], vertices[layer, c, 2]
+            orientation = _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2)
             if orientation == ZERO:
                 continue
             column0, column1 = _span(min(x0, x1, x2), max(x0, x1, x2), xs[0], step, width)
@@ -345,43 +386,61 @@ def depth(start, stop, vertices, faces, num_faces, mesh, xs, ys, out):
 
 
 @njit(nogil=True, cache=True)
+def _any_hit(log_weight, scene, pixel):
+    """Whether any of a scene's layers has something at a pixel."""
+    for layer in range(log_weight.shape[1]):
+        if log_weight[scene, layer, pixel] > -INFINITY:
+            return True
+    return False
+
+
+@njit(nogil=True, cache=True)
+def _merge(scene, pixel, chosen, colour, log_weight, log_transmittance, merged):
+    """Merge the chosen layers at a pixel: mean colour and total transmittance to ``merged``.
+
+    Returns the logarithm of their total weight, -inf where none has anything.
+    """
+    largest, missed = -INFINITY, ZERO
+    for layer in chosen:
+        if layer >= 0:
+            largest = max(largest, log_weight[scene, layer, pixel])
+            missed += log_transmittance[scene, layer, pixel]
+    merged[0], merged[1], merged[2], merged[3] = ZERO, ZERO, ZERO, missed
+    if largest == -INFINITY:
+        return largest
+    total = ZERO
+    for layer in chosen:
+        if layer >= 0 and log_weight[scene, layer, pixel] - largest > HIDDEN:
+            weight = math.exp(log_weight[scene, layer, pixel] - largest)
+            total += weight
+            for channel in range(3):
+                merged[channel] += weight * colour[scene, layer, pixel, channel]
+    for channel in range(3):
+        merged[channel] /= total
+    return largest + math.log(total)
+
+
+@njit(nogil=True, cache=True)
 def composite(
     start, stop, selection, background, colour, log_weight, log_transmittance, rgb, alpha
 ):
-    """Fill scenes start..stop with their images: pixels of all maps are in one dimension."""
-    images, slots = selection.shape
-    pixels = log_weight.shape[2]
+    """Fill scenes start..stop with their images; the pixels of all maps are in one dimension."""
+    merged = np.empty(4, colour.dtype)
     for scene in range(start, stop):
-        for image in range(images):
-            for pixel in range(pixels):
-                largest, transmittance = -INFINITY, ZERO
-                for slot in range(slots):
-                    layer = selection[image, slot]
-                    if layer >= 0:
-                        largest = max(largest, log_weight[scene, layer, pixel])
-                        transmittance += log_transmittance[scene, layer, pixel]
-                if largest == -INFINITY:
-                    alpha[scene, image, pixel] = ZERO
-                    for channel in range(3):
-                        rgb[scene, image, pixel, channel] = background[channel]
-                    continue
-                total, red, green, blue = ZERO, ZERO, ZERO, ZERO
-                for slot in range(slots):
-                    layer = selection[image, slot]
-                    if layer < 0 or log_weight[scene, layer, pixel] == -INFINITY:
-                        continue
-                    weight = math.exp(log_weight[scene, layer, pixel] - largest)
-                    total += weight
-                    red += weight * colour[scene, layer, pixel, 0]
-                    green += weight * colour[scene, layer, pixel, 1]
-                    blue += weight * colour[scene, layer, pixel, 2]
-                opacity = -math.expm1(transmittance)
+        for pixel in range(log_weight.shape[2]):
+            hit = _any_hit(log_weight, scene, pixel)
+            for image in range(len(selection)):
+                opacity, clear = ZERO, ONE
+                if hit:
+                    _merge(
+                        scene, pixel, selection[image], colour, log_weight, log_transmittance,
+                        merged,
+                    )  # fmt: skip
+                    opacity, clear = -math.expm1(merged[3]), math.exp(merged[3])
                 alpha[scene, image, pixel] = opacity
-                scale = opacity / total
-                clear = ONE - opacity
-                rgb[scene, image, pixel, 0] = red * scale + background[0] * clear
-                rgb[scene, image, pixel, 1] = green * scale + background[1] * clear
-                rgb[scene, image, pixel, 2] = blue * scale + background[2] * clear
+                for channel in range(3):
+                    own = opacity * merged[channel] if hit else ZERO
+                    rgb[scene, image, pixel, channel] = own + clear * background[channel]
 
 
 @njit(nogil=True, cache=True)
@@ -391,53 +450,52 @@ def composite_backward(
     grad_colour, grad_log_weight, grad_log_transmittance, grad_background,
 ):  # fmt: skip
     """Fill scenes start..stop of the gradients; that of the background is one row per scene."""
-    images, slots = selection.shape
-    pixels = log_weight.shape[2]
-    mean = np.zeros(3, colour.dtype)
+    merged = np.empty(4, colour.dtype)
     for scene in range(start, stop):
         grad_colour[scene] = ZERO
         grad_log_weight[scene] = ZERO
         grad_log_transmittance[scene] = ZERO
-        grad_background[scene] = 0.0
-        for image in range(images):
-            for pixel in range(pixels):
-                largest, transmittance = -INFINITY, ZERO
-                for slot in range(slots):
-                    layer = selection[image, slot]
-                    if layer >= 0:
-                        largest = max(largest, log_weight[scene, layer, pixel])
-                        transmittance += log_transmittance[scene, layer, pixel]
-                clear = math.exp(transmittance)
-                for channel in range(3):
-                    grad_background[scene, channel] += clear * grad_rgb[scene, image, pixel, channel]
-                if largest == -INFINITY:
+        red, green, blue = 0.0, 0.0, 0.0
+        for pixel in range(log_weight.shape[2]):
+            hit = _any_hit(log_weight, scene, pixel)
+            for image in range(len(selection)):
+                upstream0 = grad_rgb[scene, image, pixel, 0]
+                upstream1 = grad_rgb[scene, image, pixel, 1]
+                upstream2 = grad_rgb[scene, image, pixel, 2]
+                clear, total = ONE, -INFINITY
+                if hit:
+                    total = _merge(
+                        scene, pixel, selection[image], colour, log_weight, log_transmittance,
+                        merged,
+                    )  # fmt: skip
+                    clear = math.exp(merged[3])
+                red += clear * upstream0
+                green += clear * upstream1
+                blue += clear * upstream2
+                if total == -INFINITY:
                     continue
-                total = ZERO
-                mean[:] = ZERO
-                for slot in range(slots):
-                    layer = selection[image, slot]
+                opacity = -math.expm1(merged[3])
+                grad_missed = -clear * (
+                    grad_alpha[scene, image, pixel]
+                    + upstream0 * (merged[0] - background[0])
+                    + upstream1 * (merged[1] - background[1])
+                    + upstream2 * (merged[2] - background[2])
+                )
+                for layer in selection[image]:
                     if layer < 0 or log_weight[scene, layer, pixel] == -INFINITY:
                         continue
-                    weight = math.exp(log_weight[scene, layer, pixel] - largest)
-                    total += weight
-                    for channel in range(3):
-                        mean[channel] += weight * colour[scene, layer, pixel, channel]
-                opacity = ONE - clear
-                grad_opacity = grad_alpha[scene, image, pixel]
-                for channel in range(3):
-                    mean[channel] /= total
-                    grad_opacity += grad_rgb[scene, image, pixel, channel] * (
-                        mean[channel] - background[channel]
+                    grad_log_transmittance[scene, layer, pixel] += grad_missed
+                    if log_weight[scene, layer, pixel] - total < HIDDEN:
+                        continue
+                    share = opacity * math.exp(log_weight[scene, layer, pixel] - total)
+                    grad_colour[scene, layer, pixel, 0] += share * upstream0
+                    grad_colour[scene, layer, pixel, 1] += share * upstream1
+                    grad_colour[scene, layer, pixel, 2] += share * upstream2
+                    grad_log_weight[scene, layer, pixel] += share * (
+                        upstream0 * (colour[scene, layer, pixel, 0] - merged[0])
+                        + upstream1 * (colour[scene, layer, pixel, 1] - merged[1])
+                        + upstream2 * (colour[scene, layer, pixel, 2] - merged[2])
                     )
-                for slot in range(slots):
-                    layer = selection[image, slot]
-                    if layer < 0 or log_weight[scene, layer, pixel] == -INFINITY:
-                        continue
-                    share = math.exp(log_weight[scene, layer, pixel] - largest) / total * opacity
-                    for channel in range(3):
-                        upstream = share * grad_rgb[scene, image, pixel, channel]
-                        grad_colour[scene, layer, pixel, channel] += upstream
-                        grad_log_weight[scene, layer, pixel] += upstream * (
-                            colour[scene, layer, pixel, channel] - mean[channel]
-                        )
-                    grad_log_transmittance[scene, layer, pixel] -= clear * grad_opacity
+        grad_background[scene, 0] = red
+        grad_background[scene, 1] = green
+        grad_background[scene, 2] = blue
