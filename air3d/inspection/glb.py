@@ -24,28 +24,30 @@ OPENCV_TO_GLTF_CAMERA = np.diag([1.0, -1.0, -1.0, 1.0])
 TABLE_GREY = (206, 210, 217)
 VIEW_HEIGHT = np.radians(40.0)
 LINE_GREY = (90, 98, 112, 255)
+WIRE = (237, 89, 13, 255)
 
 
 def build_scene(
-    placements: Sequence[Placement], camera: Camera, *, image: PIL.Image.Image | None = None
+    placements: Sequence[Placement],
+    camera: Camera,
+    *,
+    truth: Sequence[Placement] = (),
+    image: PIL.Image.Image | None = None,
 ) -> trimesh.Scene:
     """Put objects, a thin table and the camera's frustum into one scene.
 
     Object nodes are named ``object_0``, ``object_1``, ... Their matrices are the objects'
-    poses, below a root that turns z up into glTF's y up. ``image``, where given, is shown on
-    the frustum's image plane.
+    poses, below a root that turns z up into glTF's y up. Where a ``truth`` is given, it is what
+    is drawn solid (``true_0``, ...), and the inferred objects become wire frames. ``image`` is
+    shown on the frustum's image plane.
     """
     scene = trimesh.Scene(base_frame="y_up")
     scene.graph.update(frame_from="y_up", frame_to="world", matrix=Z_UP_TO_Y_UP)
     for index, placement in enumerate(placements):
-        scene.add_geometry(
-            _solid(placement),
-            node_name=f"object_{index}",
-            geom_name=f"{placement.mesh.name}_{index}",
-            parent_node_name="world",
-            transform=to_numpy(placement.object_to_world),
-        )
-    centre, half_side = _extent(placements, camera)
+        _add(scene, f"object_{index}", _wires(placement) if truth else _solid(placement), placement)
+    for index, placement in enumerate(truth):
+        _add(scene, f"true_{index}", _solid(placement), placement)
+    centre, half_side = _extent([*placements, *truth], camera)
     scene.add_geometry(_table(centre, half_side), node_name="table", parent_node_name="world")
     depth = 0.22 * float(np.linalg.norm(camera_position(camera) - centre))
     scene.add_geometry(_frustum_lines(camera, depth), node_name="camera", parent_node_name="world")
@@ -60,6 +62,36 @@ def build_scene(
 def scene_html(scene: trimesh.Scene) -> str:
     """Return a page that shows the scene and can be turned; it works without a network."""
     return trimesh.viewer.scene_to_html(scene)
+
+
+def _add(
+    scene: trimesh.Scene,
+    node: str,
+    geometry: trimesh.Trimesh | trimesh.path.Path3D,
+    placement: Placement,
+) -> None:
+    """Hang a geometry in its object's frame into the world, at its pose."""
+    scene.add_geometry(
+        geometry,
+        node_name=node,
+        geom_name=f"{placement.mesh.name}_{node}",
+        parent_node_name="world",
+        transform=to_numpy(placement.object_to_world),
+    )
+
+
+def _wires(placement: Placement) -> trimesh.path.Path3D:
+    """The edges of a mesh, a little outside of it, or its own faces would hide them."""
+    mesh = placement.mesh
+    raised = to_numpy(mesh.vertices + 0.004 * mesh.diameter * mesh.normals)
+    edges = trimesh.Trimesh(raised, mesh.faces.cpu().numpy(), process=False).edges_unique
+    return _lines(raised[edges], WIRE)
+
+
+def _lines(pieces: Float[np.ndarray, "piece 2 3"], colour: tuple[int, ...]) -> trimesh.path.Path3D:
+    lines = trimesh.load_path(pieces)
+    lines.colors = np.tile(np.array(colour, np.uint8), (len(lines.entities), 1))
+    return lines
 
 
 def _solid(placement: Placement) -> trimesh.Trimesh:
@@ -116,9 +148,7 @@ def _frustum_lines(camera: Camera, depth: float) -> trimesh.path.Path3D:
     eye, corners = frustum(camera, depth)
     beyond = np.roll(corners, -1, axis=0)
     pairs = [*((eye, corner) for corner in corners), *zip(corners, beyond, strict=True)]
-    lines = trimesh.load_path(np.array(pairs))
-    lines.colors = np.tile(np.array(LINE_GREY, np.uint8), (len(lines.entities), 1))
-    return lines
+    return _lines(np.array(pairs), LINE_GREY)
 
 
 def _image_plane(image: PIL.Image.Image, camera: Camera, depth: float) -> trimesh.Trimesh:

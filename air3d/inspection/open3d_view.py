@@ -8,7 +8,6 @@ import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -104,17 +103,6 @@ def screenshot(view: View) -> PIL.Image.Image:
         captioned(through_camera, "through the camera"),
     ]
     return sheet(pictures, columns=2)
-
-
-def save_screenshot(view: View, path: Path) -> None:
-    """Write :func:`screenshot` to a PNG file, whole or not at all."""
-    picture = screenshot(view)
-    temporary = path.with_name(path.name + ".tmp")
-    try:
-        picture.save(temporary, format="PNG")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _open_window(o3d: ModuleType, title: str, *, visible: bool) -> Any:

@@ -1,0 +1,160 @@
+"""Look at inferred poses: python scripts/inspect_poses.py RESULT
+
+RESULT is a JSON file that scripts/infer.py wrote, or a folder of them. An Open3D window opens
+at the camera's place (mouse: turn, wheel: zoom, q: close); inferred objects are wire frames.
+Without a display, or to keep a picture, add --out:
+
+* --out FILE.png   seen from the side and through the camera (Open3D); a folder's results below
+                   one another
+* --out FILE.html  a page to turn the scene in, in any browser; needs no Open3D
+* --out FILE.glb   the same scene for other 3D viewers
+
+The truth, where there is one, is drawn solid: name the BOP data set and the image's key in it,
+as in --data data/single --key 000000_000003.
+"""
+
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import tyro
+
+from air3d.data import DataError
+from air3d.inspection import open3d_view
+from air3d.inspection.glb import build_scene, scene_html
+from air3d.inspection.open3d_view import View, ViewerError
+from air3d.inspection.panels import sheet
+from air3d.inspection.records import (
+    Record,
+    RecordError,
+    read_record,
+    record_camera,
+    record_placements,
+)
+from air3d.inspection.truth import true_placements
+from air3d.scene import MeshFileError
+
+MAX_PICTURES = 12
+
+
+class InputError(ValueError):
+    """What was asked cannot be done; the message names the file or argument and the remedy."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to look at, and how."""
+
+    result: tyro.conf.Positional[Path]
+    """JSON file written by scripts/infer.py, or a folder of them."""
+    out: Path | None = None
+    """Write a .png, .html or .glb file instead of opening a window."""
+    data: Path | None = None
+    """BOP data set with the truth; needs --key."""
+    key: str | None = None
+    """Which image of the data set it is: SSSSSS_IIIIII."""
+    meshes: Path | None = None
+    """Folder to look for the meshes in, when they are no longer where they were."""
+
+
+def main(arguments: Arguments) -> None:
+    """Read the results, then show them or write one file."""
+    _check(arguments)
+    paths = result_paths(arguments.result)
+    if len(paths) > 1 and (arguments.data or not _is_picture(arguments.out)):
+        wanted = "--data" if arguments.data else f"--out {arguments.out}"
+        raise InputError(
+            f"{arguments.result}: holds {len(paths)} results and {wanted} is about one; name one "
+            f"of them, such as {paths[0]}"
+        )
+    records = {path: read_record(path) for path in paths}
+    views = {path: view_of(record, arguments, path) for path, record in records.items()}
+    if arguments.out is None:
+        for path, view in views.items():
+            open3d_view.show(view, str(path))
+        return
+    _write(arguments.out, list(views.values()))
+    print(arguments.out)
+
+
+def _check(arguments: Arguments) -> None:
+    """Find options that do not go together before any work."""
+    if (arguments.data is None) != (arguments.key is None):
+        given, missing = ("--data", "--key") if arguments.data else ("--key", "--data")
+        raise InputError(f"{given}: needs {missing} too; together they say where the truth is")
+    if arguments.out is None:
+        if not open3d_view.has_display():
+            raise InputError(
+                "there is no display to open a window on; add --out FILE.png, .html or .glb"
+            )
+    elif arguments.out.suffix.lower() not in (".png", ".html", ".glb"):
+        raise InputError(f"--out {arguments.out}: must end in .png, .html or .glb")
+    elif not arguments.out.parent.is_dir() or arguments.out.is_dir():
+        raise InputError(f"--out {arguments.out}: must be a file in a folder that exists")
+
+
+def _is_picture(out: Path | None) -> bool:
+    """Say whether several results can be shown: in windows, or below one another in a PNG."""
+    return out is None or out.suffix.lower() == ".png"
+
+
+def result_paths(result: Path) -> list[Path]:
+    """Return the JSON files to look at."""
+    if not result.is_dir():
+        return [result]
+    paths = sorted(result.glob("*.json"))
+    if not paths:
+        raise InputError(f"{result}: has no .json file; write results with scripts/infer.py")
+    if len(paths) > MAX_PICTURES:
+        raise InputError(
+            f"{result}: holds {len(paths)} results, at most {MAX_PICTURES} are shown at once; "
+            f"name one of them, such as {paths[0]}"
+        )
+    return paths
+
+
+def view_of(record: Record, arguments: Arguments, path: Path) -> View:
+    """Collect what a viewer draws of one result."""
+    camera = record_camera(record)
+    if camera is None:
+        raise InputError(
+            f"{path}: is a 2D result, there is nothing to see in 3D; open {path.stem}.png beside it"
+        )
+    truth = ()
+    if arguments.data is not None and arguments.key is not None:
+        truth = true_placements(arguments.data, arguments.key)
+    return View(record_placements(record, arguments.meshes), camera, truth)
+
+
+def _write(out: Path, views: list[View]) -> None:
+    """Write the file under a temporary name, then rename it."""
+    temporary = out.with_name(f"{out.name}.tmp")
+    try:
+        if out.suffix.lower() == ".png":
+            pictures = [open3d_view.screenshot(view) for view in views]
+            sheet(pictures, columns=1).save(temporary, format="PNG")
+        else:
+            scene = build_scene(views[0].inferred, views[0].camera, truth=views[0].truth)
+            if out.suffix.lower() == ".html":
+                temporary.write_text(scene_html(scene), encoding="utf-8")
+            else:
+                temporary.write_bytes(bytes(scene.export(file_type="glb")))
+        os.replace(temporary, out)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def run() -> None:
+    """Parse the command line and end with one sentence when something is wrong."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    try:
+        main(arguments)
+    except (InputError, RecordError, ViewerError, DataError, MeshFileError) as error:
+        sys.exit(f"inspect_poses: {error}")
+
+
+if __name__ == "__main__":
+    run()
