@@ -1,14 +1,10 @@
 """Data: canvases with digits, streams of rendered scenes, BOP data sets on disk."""
 
 from air3d.data.bop import BopDataset, BopImage, BopObject, BopPlan, read_images, write_bop
+from air3d.data.canvases import CanvasDataset, load_canvases, save_canvases
 from air3d.data.digits import Digits, load_digits
 from air3d.data.errors import DataError
-from air3d.data.multi_mnist import (
-    CanvasDataset,
-    load_canvases,
-    make_multi_mnist,
-    save_canvases,
-)
+from air3d.data.multi_mnist import CanvasPlan, make_multi_mnist, write_multi_mnist
 from air3d.data.stream import RenderedScenes, SceneStream
 
 __all__ = [
@@ -17,6 +13,7 @@ __all__ = [
     "BopObject",
     "BopPlan",
     "CanvasDataset",
+    "CanvasPlan",
     "DataError",
     "Digits",
     "RenderedScenes",
@@ -27,4 +24,5 @@ __all__ = [
     "read_images",
     "save_canvases",
     "write_bop",
+    "write_multi_mnist",
 ]

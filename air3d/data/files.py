@@ -1,5 +1,6 @@
 """Files that appear complete or not at all, and the record of what made them."""
 
+import hashlib
 import json
 import os
 import subprocess
@@ -39,6 +40,11 @@ def read_json(path: Path) -> dict:
     return content
 
 
+def file_digest(path: Path) -> str:
+    """Return the sha256 of a file's content, in hexadecimal."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
 def git_commit() -> str | None:
     """Return the commit of this checkout (``-dirty`` if changed); None outside of one."""
     root = Path(air3d.__file__).resolve().parent.parent
@@ -55,18 +61,24 @@ def git_commit() -> str | None:
 def claim(path: Path, settings: dict) -> None:
     """Write the record of a data set's making, or check that the one there is the same.
 
-    The commit goes into the record but is not compared: an interrupted run may be finished
-    after a change that does not touch the images.
-
     Raises:
         DataError: the record there was made with other settings; the message names them.
     """
-    if not path.exists():
+    if path.exists():
+        check_settings(path, read_json(path), settings)
+    else:
         write_atomically(path, to_json({**settings, "git_commit": git_commit()}))
-        return
-    there = {key: value for key, value in read_json(path).items() if key != "git_commit"}
-    wanted = json.loads(to_json(settings))
-    different = sorted(k for k in there.keys() | wanted.keys() if there.get(k) != wanted.get(k))
+
+
+def check_settings(path: Path, there: dict, wanted: dict) -> None:
+    """Refuse to go on with a data set that was made with other settings.
+
+    The commit is recorded but not compared: an interrupted run may be finished after a change
+    that does not touch the images.
+    """
+    wanted = json.loads(to_json(wanted))
+    keys = (there.keys() | wanted.keys()) - {"git_commit"}
+    different = sorted(key for key in keys if there.get(key) != wanted.get(key))
     if different:
         raise DataError(
             f"{path}: was made with other settings ({', '.join(different)}); "

@@ -1,42 +1,33 @@
-"""Multi-MNIST: canvases with several digits, made fresh from a seed, and their files."""
+"""Multi-MNIST: canvases with several digits, made fresh from a seed."""
 
-import math
-import os
-import zipfile
+import contextlib
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from air3d.data.digits import Digits, load_digits
+import air3d
+from air3d.data.canvases import CanvasDataset, load_canvases, save_canvases, saved_settings
+from air3d.data.digits import Digits, Split, load_digits
 from air3d.data.errors import DataError
+from air3d.data.files import check_settings
 from air3d.scene import GlimpseSpec
 
-__all__ = ["CanvasDataset", "load_canvases", "load_digits", "make_multi_mnist", "save_canvases"]
+__all__ = [
+    "CanvasDataset",
+    "CanvasPlan",
+    "load_canvases",
+    "load_digits",
+    "make_multi_mnist",
+    "save_canvases",
+    "write_multi_mnist",
+]
 
-_CHUNK = 4096
+_CHUNK = 256  # canvases at a time: few enough for a processor's cache
 _MAX_REDRAWS = 500
-
-
-@dataclass(frozen=True)
-class CanvasDataset:
-    """Canvases and how many digits each one shows.
-
-    Attributes:
-        images: [n, H, W], white (255) on black.
-        counts: [n].
-        source: where the digits come from, to be repeated beside every figure.
-    """
-
-    images: UInt8[Tensor, "canvas height width"]
-    counts: Int[Tensor, " canvas"]
-    source: str
-
-    def __len__(self) -> int:
-        return len(self.images)
 
 
 def make_multi_mnist(spec: GlimpseSpec, digits: Digits, count: int, seed: int) -> CanvasDataset:
@@ -44,8 +35,9 @@ def make_multi_mnist(spec: GlimpseSpec, digits: Digits, count: int, seed: int) -
 
     Each canvas has n digits, n from ``spec.count``. A digit is picked at random, its 28x28
     pixels are scaled by 1 / N(mean, std), and the window goes to a uniform place inside the
-    canvas, both in whole pixels. Digits add up; a canvas in which a pixel exceeds ``overlap_limit`` is drawn anew
-    with the same n (so the limit does not change the distribution of counts).
+    canvas, both in whole pixels. Digits add up; a canvas in which a pixel exceeds
+    ``overlap_limit`` is drawn anew with the same n (so the limit does not change the
+    distribution of counts).
 
     This follows the generator of Pyro's AIR example (``pyro.contrib.examples.multi_mnist``),
     itself after Eslami et al. 2016, sizes and places included. Differences: pixels are
@@ -53,13 +45,28 @@ def make_multi_mnist(spec: GlimpseSpec, digits: Digits, count: int, seed: int) -
     is never larger than the canvas; the random numbers, hence the single images, are others.
 
     Raises:
-        DataError: no canvas under the limit is found, because too many digits are asked for.
+        DataError: ``count`` is less than 1, or no canvas under the limit is found, because too
+            many digits are asked for.
     """
+    if count < 1:
+        raise DataError(f"count must be at least 1, got {count}")
     generator = torch.Generator().manual_seed(seed)
     weights = torch.tensor(spec.count, dtype=torch.float64)
     counts = torch.multinomial(weights, count, replacement=True, generator=generator)
-    chunks = [_draw(spec, digits, part, generator) for part in counts.split(_CHUNK)]
-    return CanvasDataset(torch.cat(chunks), counts, digits.source)
+    with _one_thread():
+        images = _draw(spec, digits, counts, generator)
+    return CanvasDataset(images, counts, digits.source)
+
+
+@contextlib.contextmanager
+def _one_thread() -> Iterator[None]:
+    """Keep torch to one thread: operations this small cost more to share out than to do."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def _draw(
@@ -69,10 +76,13 @@ def _draw(
     images = torch.empty(len(counts), *spec.image_size, dtype=torch.uint8)
     pending = torch.arange(len(counts))
     for _ in range(_MAX_REDRAWS):
-        sums = _paint(spec, digits, counts[pending], generator)
-        good = sums.amax(dim=(1, 2)) <= spec.glyphs.overlap_limit
-        images[pending[good]] = sums[good].clamp(max=255).to(torch.uint8)
-        pending = pending[~good]
+        rejected = []
+        for part in pending.split(_CHUNK):
+            sums = _paint(spec, digits, counts[part], generator)
+            good = sums.amax(dim=(1, 2)) <= spec.glyphs.overlap_limit
+            images[part[good]] = sums[good].clamp(max=255).to(torch.uint8)
+            rejected.append(part[~good])
+        pending = torch.cat(rejected)
         if len(pending) == 0:
             return images
     raise DataError(
@@ -113,68 +123,53 @@ def _interpolation(
     return (1.0 - (place[:, :, None] - torch.arange(28)).abs()).clamp(min=0.0)
 
 
-def save_canvases(path: str | Path, canvases: CanvasDataset) -> None:
-    """Write canvases to an ``.npz`` file (keys ``images``, ``counts``, ``source``).
+@dataclass(frozen=True)
+class CanvasPlan:
+    """What a file of canvases is to hold.
 
-    The file appears complete or not at all.
+    Attributes:
+        spec: the scene file.
+        count: number of canvases.
+        seed: of the canvases.
+        split: which of MNIST's digits they show.
+    """
+
+    spec: GlimpseSpec
+    count: int
+    seed: int
+    split: Split
+
+    def settings(self, source: str) -> dict:
+        """What the file records of its making; equal settings give equal canvases."""
+        return {
+            "scene": self.spec.model_dump(mode="json"),
+            "count": self.count,
+            "seed": self.seed,
+            "split": self.split,
+            "digits": source,
+            "air3d_version": air3d.__version__,
+        }
+
+
+def write_multi_mnist(out: Path, plan: CanvasPlan, *, mnist_folder: Path | None = None) -> Path:
+    """Make canvases and write them to ``out/NAME_SPLIT.npz``; return that path.
+
+    A file that is there already and was made with the same settings is left as it is.
 
     Raises:
-        DataError: the file cannot be written.
+        DataError: as :func:`load_digits` and :func:`make_multi_mnist`; ``out`` cannot be
+            written; or a file of that name is there and was made otherwise.
     """
-    path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp")
+    path = out / f"{plan.spec.name}_{plan.split}.npz"
+    digits = load_digits(plan.split, folder=mnist_folder)
+    settings = plan.settings(digits.source)
+    if path.exists():
+        check_settings(path, saved_settings(path), settings)
+        return path
+    canvases = make_multi_mnist(plan.spec, digits, plan.count, plan.seed)
     try:
-        with temporary.open("wb") as file:
-            np.savez_compressed(
-                file,
-                images=canvases.images.numpy(),
-                counts=canvases.counts.numpy(),
-                source=np.array(canvases.source),
-            )
-        os.replace(temporary, path)
+        out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise DataError(f"{path}: cannot be written ({error}); choose another folder") from error
-
-
-def load_canvases(path: str | Path) -> CanvasDataset:
-    """Read an ``.npz`` with ``images`` (uint8, [n, H, W]) and ``counts`` (whole numbers, [n]).
-
-    A key ``source`` (text) is optional.
-
-    Raises:
-        DataError: the file is missing, truncated or empty, lacks a key, or has arrays of
-            another type or shape.
-    """
-    path = Path(path)
-    try:
-        with np.load(path) as file:
-            content = {key: file[key] for key in ("images", "counts", "source") if key in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
-        raise DataError(
-            f"{path}: cannot be read as an .npz file ({error}); make it anew"
-        ) from error
-    for key in ("images", "counts"):
-        if key not in content:
-            raise DataError(f"{path}: has no array '{key}'; save it with images= and counts=")
-    images, counts = content["images"], content["counts"]
-    _check_arrays(path, images, counts)
-    source = str(content.get("source", path.name))
-    return CanvasDataset(torch.tensor(images), torch.tensor(counts.astype(np.int64)), source)
-
-
-def _check_arrays(path: Path, images: np.ndarray, counts: np.ndarray) -> None:
-    if images.dtype != np.uint8 or images.ndim != 3 or math.prod(images.shape[1:]) == 0:
-        raise DataError(
-            f"{path}: 'images' must be uint8 of shape [n, height, width], "
-            f"is {images.dtype} of shape {list(images.shape)}"
-        )
-    if len(images) == 0:
-        raise DataError(f"{path}: holds no images; make the data set with at least one")
-    if counts.dtype.kind not in "iu" or counts.shape != (len(images),):
-        raise DataError(
-            f"{path}: 'counts' must be whole numbers, one per image ([{len(images)}]), "
-            f"is {counts.dtype} of shape {list(counts.shape)}"
-        )
-    if counts.min() < 0:
-        raise DataError(f"{path}: 'counts' holds a negative number; counts start at 0")
+        raise DataError(f"{out}: cannot be made ({error}); choose another --out") from error
+    save_canvases(path, canvases, settings=settings)
+    return path

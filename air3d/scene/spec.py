@@ -181,7 +181,7 @@ class GlyphsSpec(_Strict):
 
     Attributes:
         count: ``count[n]`` is the probability of n digits.
-        size: a digit's 28x28 pixels are scaled by 1 / N(mean, std): here are mean and std.
+        size_mean, size_std: a digit's 28x28 pixels are scaled by 1 / N(size_mean, size_std).
         overlap_limit: a canvas in which any pixel's sum exceeds this is drawn anew (255: digits
             may touch but not cross).
     """

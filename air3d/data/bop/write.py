@@ -24,7 +24,7 @@ from air3d.data.bop.format import (
 )
 from air3d.data.bop.models import write_models
 from air3d.data.errors import DataError
-from air3d.data.files import claim, to_json, write_atomically
+from air3d.data.files import claim, file_digest, to_json, write_atomically
 from air3d.scene import SceneSpec
 
 Layout = Literal["webdataset", "scenewise"]
@@ -70,8 +70,10 @@ class BopPlan:
 
     def settings(self) -> dict:
         """What ``dataset_info.json`` records; equal settings give equal images."""
+        meshes = {path.name: file_digest(path) for path in self.spec.mesh_paths}
         return {
             "scene": self.spec.model_dump(mode="json"),
+            "mesh_sha256": meshes,
             "seed": self.seed,
             "count": self.count,
             "layout": self.layout,

@@ -1,0 +1,102 @@
+"""Make a data set of the images that a scene file describes.
+
+A scene of meshes becomes a BOP data set: images with the scene's noise, depth, masks, poses,
+camera and models. A glimpse scene becomes ``NAME_SPLIT.npz`` with canvases and counts. The
+same command gives the same bytes; after an interruption it goes on where it stopped.
+"""
+
+import sys
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+import tyro
+from tqdm import tqdm
+
+from air3d.data import (
+    BopPlan,
+    CanvasPlan,
+    DataError,
+    write_bop,
+    write_multi_mnist,
+)
+from air3d.scene import GlimpseSpec, MeshFileError, SceneFileError, SceneSpec, load_scene
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """What to render, and where to."""
+
+    scene: tyro.conf.Positional[Path]
+    """Scene file, e.g. scenes/single_object.yaml."""
+    out: Path
+    """Folder of the data set; made if it is not there."""
+    count: int
+    """Number of images."""
+    seed: int
+    """The same seed gives the same images."""
+    layout: Literal["webdataset", "scenewise"] | None = None
+    """Scenes of meshes only: BOP's tar shards (default), or loose files for small sets."""
+    shard_size: int | None = None
+    """Scenes of meshes only: images per shard or scene folder, at most 1000 (default)."""
+    split: Literal["train", "test"] | None = None
+    """Glimpse scenes only: which of MNIST's digits (default: train)."""
+    mnist_dir: Path | None = None
+    """Glimpse scenes only: folder of MNIST's four files (default: $AIR3D_MNIST, a download)."""
+
+
+def main(arguments: Arguments) -> None:
+    """Render the data set; raise one of the errors that :func:`run` reports."""
+    spec = load_scene(arguments.scene)
+    if isinstance(spec, GlimpseSpec):
+        _refuse(arguments, "layout", "shard_size", kind="glimpse")
+        path = _make_canvases(arguments, spec)
+    else:
+        _refuse(arguments, "split", "mnist_dir", kind="mesh")
+        path = _render_scenes(arguments, spec)
+    print(path)
+
+
+def _refuse(arguments: Arguments, *names: str, kind: str) -> None:
+    for name in names:
+        if getattr(arguments, name) is not None:
+            option = f"--{name.replace('_', '-')}"
+            raise DataError(f"{option}: has no meaning for the {kind} scene {arguments.scene}")
+
+
+def _make_canvases(arguments: Arguments, spec: GlimpseSpec) -> Path:
+    plan = CanvasPlan(spec, arguments.count, arguments.seed, arguments.split or "train")
+    return write_multi_mnist(arguments.out, plan, mnist_folder=arguments.mnist_dir)
+
+
+def _render_scenes(arguments: Arguments, spec: SceneSpec) -> Path:
+    plan = BopPlan(
+        spec,
+        arguments.count,
+        arguments.seed,
+        arguments.layout or "webdataset",
+        1000 if arguments.shard_size is None else arguments.shard_size,
+    )
+    # Each image needs many small operations and few large ones: more threads only wait.
+    torch.set_num_threads(1)
+    with tqdm(total=plan.count, unit="image", disable=not sys.stderr.isatty()) as bar:
+        write_bop(arguments.out, plan, bar.update)
+    return arguments.out
+
+
+def run() -> None:
+    """Parse the command line and end with one sentence when something is wrong."""
+    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
+    arguments = tyro.cli(Arguments, description=__doc__)
+    try:
+        main(arguments)
+    except (DataError, SceneFileError, MeshFileError) as error:
+        sys.exit(f"render_dataset: {error}")
+    except KeyboardInterrupt:
+        sys.exit("render_dataset: interrupted; the same command goes on from here")
+
+
+if __name__ == "__main__":
+    run()
