@@ -21,7 +21,10 @@ from numba import njit
 
 ZERO = np.float32(0.0)
 TINY = np.float32(1e-30)
+# The sine of the angle to the rows below which an edge does not narrow them.
+STEEP = np.float32(1e-3)
 MARGIN = np.float32(0.01)
+HALF = np.float32(0.5)
 ONE = np.float32(1.0)
 TWO = np.float32(2.0)
 INFINITY = np.float32(np.inf)
@@ -43,26 +46,46 @@ def _edge(px, py, ax, ay, bx, by):
 
 
 @njit(nogil=True, cache=True)
-def _segment(px, py, ax, ay, bx, by):
-    """Squared distance of p to the segment from a to b, and where its foot lies (0 to 1)."""
-    dx, dy = bx - ax, by - ay
-    length = dx * dx + dy * dy
-    foot = ONE
-    if length > EPSILON:
-        foot = ((px - ax) * dx + (py - ay) * dy) / length
-        foot = min(max(foot, ZERO), ONE)
-    ox, oy = px - ax - foot * dx, py - ay - foot * dy
-    return ox * ox + oy * oy, foot
+def _frame(ax, ay, bx, by):
+    """Unit direction and length of the edge from a to b; a face with an area has none of length 0."""
+    length = math.sqrt((bx - ax) * (bx - ax) + (by - ay) * (by - ay))
+    return (bx - ax) / length, (by - ay) / length, length
 
 
 @njit(nogil=True, cache=True)
-def _span(low, high, first_centre, step, count):
+def _to_edge(px, py, ax, ay, tx, ty, length, orientation):
+    """Where p is, seen from an edge that starts at a and runs along the unit vector t.
+
+    Returns its distance to the edge's line, positive on the inner side, its squared distance to
+    the edge, and how far along the edge the nearest point lies.
+    """
+    dx, dy = px - ax, py - ay
+    inward = orientation * (dx * ty - dy * tx)
+    along = dx * tx + dy * ty
+    foot = min(max(along, ZERO), length)
+    return inward, inward * inward + (along - foot) * (along - foot), foot
+
+
+@njit(nogil=True, cache=True)
+def _span(low, high, first_centre, per_unit, count):
     """Half-open range of the pixels whose falling centres may lie in [low, high]; none if NaN."""
-    first = max((first_centre - high) / step - MARGIN, ZERO)
-    last = min((first_centre - low) / step + ONE, np.float32(count - 1))
-    if not first <= last:
+    first = max((first_centre - high) * per_unit - MARGIN, ZERO)
+    last = min((first_centre - low) * per_unit + MARGIN, np.float32(count - 1))
+    if not first <= last + ONE:
         return 0, 0
     return int(first), int(last) + 1
+
+
+@njit(nogil=True, cache=True)
+def _narrow(low, high, py, reach, ax, ay, tx, ty, orientation):
+    """Narrow [low, high] to those x that lie at least ``-reach`` inward of an edge's line."""
+    slope = orientation * ty
+    if abs(slope) < STEEP:
+        return low, high
+    bound = ax + (orientation * (py - ay) * tx - reach) / slope
+    if slope > ZERO:
+        return max(low, bound), high
+    return low, min(high, bound)
 
 
 @njit(nogil=True, cache=True)
@@ -78,40 +101,9 @@ def _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2):
 
 
 @njit(nogil=True, cache=True)
-def _inverse_length(ax, ay, bx, by):
-    """One over the length of an edge; a face with an area has none of length zero."""
-    return ONE / math.sqrt((bx - ax) * (bx - ax) + (by - ay) * (by - ay))
-
-
-@njit(nogil=True, cache=True)
-def _nearest_edge(px, py, x0, y0, x1, y1, x2, y2, d0, d1, d2):
-    """Squared distance to the nearest edge, that edge (0: 12, 1: 20, 2: 01), the foot on it.
-
-    ``d0``, ``d1``, ``d2`` are the distances to the edges' lines, positive on the inner side. From
-    inside, the nearest line's foot lies on its edge; from outside, only edges that the point is
-    outside of can be nearest.
-    """
-    inside = d0 > ZERO and d1 > ZERO and d2 > ZERO
-    distance, foot, edge = INFINITY, ONE, 0
-    if d0 <= ZERO or (inside and d0 <= d1 and d0 <= d2):
-        distance, foot = _segment(px, py, x1, y1, x2, y2)
-    if d1 <= ZERO or (inside and d1 < d0 and d1 <= d2):
-        other, other_foot = _segment(px, py, x2, y2, x0, y0)
-        if other < distance:
-            distance, foot, edge = other, other_foot, 1
-    if d2 <= ZERO or (inside and d2 < d0 and d2 < d1):
-        other, other_foot = _segment(px, py, x0, y0, x1, y1)
-        if other < distance:
-            distance, foot, edge = other, other_foot, 2
-    return distance, foot, edge
-
-
-@njit(nogil=True, cache=True)
-def _barycentric(e0, e1, e2, z0, z1, z2):
+def _barycentric(d0, d1, d2, m0, m1, m2):
     """Perspective-correct clipped barycentric coordinates, and one over what normalised them."""
-    q0 = max(e0, ZERO) * (z1 * z2)
-    q1 = max(e1, ZERO) * (z0 * z2)
-    q2 = max(e2, ZERO) * (z0 * z1)
+    q0, q1, q2 = max(d0, ZERO) * m0, max(d1, ZERO) * m1, max(d2, ZERO) * m2
     # The sum is at least the face's area times a depth squared, unless rounding eats it.
     scale = ONE / max(q0 + q1 + q2, TINY)
     return q0 * scale, q1 * scale, q2 * scale, scale
@@ -128,7 +120,7 @@ def rasterise(
     at depth 0 and its fall per metre.
     """
     height, width = len(ys), len(xs)
-    step = TWO / np.float32(min(height, width))
+    per_unit = np.float32(min(height, width)) * HALF
     inv_sigma, blur, nearest, fall = settings[0], settings[1], settings[2], settings[3]
     reach = math.sqrt(blur)
     sums = np.empty((height, width, ACCUMULATORS), vertices.dtype)
@@ -147,38 +139,36 @@ def rasterise(
             orientation = _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2)
             if orientation == ZERO:
                 continue
-            column0, column1 = _span(
-                min(x0, x1, x2) - reach, max(x0, x1, x2) + reach, xs[0], step, width
-            )
+            low, high = min(x0, x1, x2) - reach, max(x0, x1, x2) + reach
+            column0, column1 = _span(low, high, xs[0], per_unit, width)
             row0, row1 = _span(
-                min(y0, y1, y2) - reach, max(y0, y1, y2) + reach, ys[0], step, height
+                min(y0, y1, y2) - reach, max(y0, y1, y2) + reach, ys[0], per_unit, height
             )
-            if column0 == column1 or row0 == row1:
+            if column0 >= column1 or row0 >= row1:
                 continue
             top, bottom = min(top, row0), max(bottom, row1)
             left, right = min(left, column0), max(right, column1)
-            inv0 = _inverse_length(x1, y1, x2, y2)
-            inv1 = _inverse_length(x2, y2, x0, y0)
-            inv2 = _inverse_length(x0, y0, x1, y1)
+            tx0, ty0, length0 = _frame(x1, y1, x2, y2)
+            tx1, ty1, length1 = _frame(x2, y2, x0, y0)
+            tx2, ty2, length2 = _frame(x0, y0, x1, y1)
+            m0, m1, m2 = length0 * z1 * z2, length1 * z0 * z2, length2 * z0 * z1
             closest = nearest - fall * min(z0, z1, z2)
             r0, g0, b0 = colours[layer, a, 0], colours[layer, a, 1], colours[layer, a, 2]
             r1, g1, b1 = colours[layer, b, 0], colours[layer, b, 1], colours[layer, b, 2]
             r2, g2, b2 = colours[layer, c, 0], colours[layer, c, 1], colours[layer, c, 2]
             for row in range(row0, row1):
                 py = ys[row]
+                low0, high0 = _narrow(low, high, py, reach, x1, y1, tx0, ty0, orientation)
+                low1, high1 = _narrow(low0, high0, py, reach, x2, y2, tx1, ty1, orientation)
+                low2, high2 = _narrow(low1, high1, py, reach, x0, y0, tx2, ty2, orientation)
+                column0, column1 = _span(low2, high2, xs[0], per_unit, width)
                 for column in range(column0, column1):
                     px = xs[column]
-                    e0 = orientation * _edge(px, py, x1, y1, x2, y2)
-                    e1 = orientation * _edge(px, py, x2, y2, x0, y0)
-                    e2 = orientation * _edge(px, py, x0, y0, x1, y1)
-                    d0, d1, d2 = e0 * inv0, e1 * inv1, e2 * inv2
-                    innermost = min(d0, d1, d2)
-                    if innermost < -reach:
-                        continue
-                    distance, _, _ = _nearest_edge(
-                        px, py, x0, y0, x1, y1, x2, y2, d0, d1, d2
-                    )
-                    inside = innermost > ZERO
+                    d0, distance0, foot0 = _to_edge(px, py, x1, y1, tx0, ty0, length0, orientation)
+                    d1, distance1, foot1 = _to_edge(px, py, x2, y2, tx1, ty1, length1, orientation)
+                    d2, distance2, foot2 = _to_edge(px, py, x0, y0, tx2, ty2, length2, orientation)
+                    inside = d0 > ZERO and d1 > ZERO and d2 > ZERO
+                    distance = min(distance0, distance1, distance2)
                     if not (inside or distance < blur):
                         continue
                     pixel = sums[row, column]
@@ -191,7 +181,7 @@ def rasterise(
                         pixel[PRODUCT] = ONE
                     if closest - pixel[NEAREST] < HIDDEN:
                         continue
-                    w0, w1, w2, _ = _barycentric(e0, e1, e2, z0, z1, z2)
+                    w0, w1, w2, _ = _barycentric(d0, d1, d2, m0, m1, m2)
                     weight = (ONE if inside else tail) / (ONE + tail)
                     nearness = nearest - fall * (w0 * z0 + w1 * z1 + w2 * z2)
                     ahead = nearness - pixel[NEAREST]
@@ -237,7 +227,7 @@ def rasterise_backward(
 ):  # fmt: skip
     """Fill layers start..stop of the gradients of vertices and colours."""
     height, width = len(ys), len(xs)
-    step = TWO / np.float32(min(height, width))
+    per_unit = np.float32(min(height, width)) * HALF
     inv_sigma, blur, nearest, fall = settings[0], settings[1], settings[2], settings[3]
     reach = math.sqrt(blur)
     # What one face has gathered: a row per corner, x, y, z and then the three colours.
@@ -254,32 +244,32 @@ def rasterise_backward(
             orientation = _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2)
             if orientation == ZERO:
                 continue
-            column0, column1 = _span(
-                min(x0, x1, x2) - reach, max(x0, x1, x2) + reach, xs[0], step, width
-            )
+            low, high = min(x0, x1, x2) - reach, max(x0, x1, x2) + reach
+            column0, column1 = _span(low, high, xs[0], per_unit, width)
             row0, row1 = _span(
-                min(y0, y1, y2) - reach, max(y0, y1, y2) + reach, ys[0], step, height
+                min(y0, y1, y2) - reach, max(y0, y1, y2) + reach, ys[0], per_unit, height
             )
-            inv0 = _inverse_length(x1, y1, x2, y2)
-            inv1 = _inverse_length(x2, y2, x0, y0)
-            inv2 = _inverse_length(x0, y0, x1, y1)
+            if column0 >= column1 or row0 >= row1:
+                continue
+            tx0, ty0, length0 = _frame(x1, y1, x2, y2)
+            tx1, ty1, length1 = _frame(x2, y2, x0, y0)
+            tx2, ty2, length2 = _frame(x0, y0, x1, y1)
+            m0, m1, m2 = length0 * z1 * z2, length1 * z0 * z2, length2 * z0 * z1
             closest = nearest - fall * min(z0, z1, z2)
             gathered[:] = ZERO
             for row in range(row0, row1):
                 py = ys[row]
+                low0, high0 = _narrow(low, high, py, reach, x1, y1, tx0, ty0, orientation)
+                low1, high1 = _narrow(low0, high0, py, reach, x2, y2, tx1, ty1, orientation)
+                low2, high2 = _narrow(low1, high1, py, reach, x0, y0, tx2, ty2, orientation)
+                column0, column1 = _span(low2, high2, xs[0], per_unit, width)
                 for column in range(column0, column1):
                     px = xs[column]
-                    e0 = orientation * _edge(px, py, x1, y1, x2, y2)
-                    e1 = orientation * _edge(px, py, x2, y2, x0, y0)
-                    e2 = orientation * _edge(px, py, x0, y0, x1, y1)
-                    d0, d1, d2 = e0 * inv0, e1 * inv1, e2 * inv2
-                    innermost = min(d0, d1, d2)
-                    if innermost < -reach:
-                        continue
-                    distance, foot, edge = _nearest_edge(
-                        px, py, x0, y0, x1, y1, x2, y2, d0, d1, d2
-                    )
-                    inside = innermost > ZERO
+                    d0, distance0, foot0 = _to_edge(px, py, x1, y1, tx0, ty0, length0, orientation)
+                    d1, distance1, foot1 = _to_edge(px, py, x2, y2, tx1, ty1, length1, orientation)
+                    d2, distance2, foot2 = _to_edge(px, py, x0, y0, tx2, ty2, length2, orientation)
+                    inside = d0 > ZERO and d1 > ZERO and d2 > ZERO
+                    distance = min(distance0, distance1, distance2)
                     if not (inside or distance < blur):
                         continue
                     signed = (distance if inside else -distance) * inv_sigma
@@ -287,7 +277,7 @@ def rasterise_backward(
                     covered = (ONE if inside else tail) / (ONE + tail)
                     grad_signed = -covered * grad_log_transmittance[layer, row, column]
                     if closest - log_weight[layer, row, column] >= HIDDEN:
-                        w0, w1, w2, scale = _barycentric(e0, e1, e2, z0, z1, z2)
+                        w0, w1, w2, scale = _barycentric(d0, d1, d2, m0, m1, m2)
                         nearness = nearest - fall * (w0 * z0 + w1 * z1 + w2 * z2)
                         share = covered * math.exp(nearness - log_weight[layer, row, column])
                         grad_share = grad_log_weight[layer, row, column]
@@ -315,9 +305,10 @@ def rasterise_backward(
                         grad_w2 += grad_z * z2
                         # Through the normalisation, then q_i = e_i z_j z_k where e_i is positive.
                         mean = grad_w0 * w0 + grad_w1 * w1 + grad_w2 * w2
-                        grad_q0 = (grad_w0 - mean) * scale if e0 > ZERO else ZERO
-                        grad_q1 = (grad_w1 - mean) * scale if e1 > ZERO else ZERO
-                        grad_q2 = (grad_w2 - mean) * scale if e2 > ZERO else ZERO
+                        grad_q0 = (grad_w0 - mean) * scale if d0 > ZERO else ZERO
+                        grad_q1 = (grad_w1 - mean) * scale if d1 > ZERO else ZERO
+                        grad_q2 = (grad_w2 - mean) * scale if d2 > ZERO else ZERO
+                        e0, e1, e2 = d0 * length0, d1 * length1, d2 * length2
                         gathered[0, 2] += grad_z * w0 + grad_q1 * e1 * z2 + grad_q2 * e2 * z1
                         gathered[1, 2] += grad_z * w1 + grad_q0 * e0 * z2 + grad_q2 * e2 * z0
                         gathered[2, 2] += grad_z * w2 + grad_q0 * e0 * z1 + grad_q1 * e1 * z0
@@ -331,21 +322,21 @@ def rasterise_backward(
                         gathered[1, 1] += g2 * (px - x0) + g0 * (x2 - px)
                         gathered[2, 0] += g0 * (y1 - py) + g1 * (py - y0)
                         gathered[2, 1] += g0 * (px - x1) + g1 * (x0 - px)
-                    # By the envelope theorem the foot is a constant.
+                    # By the envelope theorem the foot's place along the edge is a constant.
                     pull = -TWO * inv_sigma * (grad_signed if inside else -grad_signed)
-                    if edge == 0:
-                        tail_corner, head_corner = 1, 2
-                        ox, oy = px - x1 - foot * (x2 - x1), py - y1 - foot * (y2 - y1)
-                    elif edge == 1:
-                        tail_corner, head_corner = 2, 0
-                        ox, oy = px - x2 - foot * (x0 - x2), py - y2 - foot * (y0 - y2)
+                    if distance == distance0:
+                        tail_corner, head_corner, share = 1, 2, foot0 / length0
+                        ox, oy = px - x1 - foot0 * tx0, py - y1 - foot0 * ty0
+                    elif distance == distance1:
+                        tail_corner, head_corner, share = 2, 0, foot1 / length1
+                        ox, oy = px - x2 - foot1 * tx1, py - y2 - foot1 * ty1
                     else:
-                        tail_corner, head_corner = 0, 1
-                        ox, oy = px - x0 - foot * (x1 - x0), py - y0 - foot * (y1 - y0)
-                    gathered[tail_corner, 0] += pull * (ONE - foot) * ox
-                    gathered[tail_corner, 1] += pull * (ONE - foot) * oy
-                    gathered[head_corner, 0] += pull * foot * ox
-                    gathered[head_corner, 1] += pull * foot * oy
+                        tail_corner, head_corner, share = 0, 1, foot2 / length2
+                        ox, oy = px - x0 - foot2 * tx2, py - y0 - foot2 * ty2
+                    gathered[tail_corner, 0] += pull * (ONE - share) * ox
+                    gathered[tail_corner, 1] += pull * (ONE - share) * oy
+                    gathered[head_corner, 0] += pull * share * ox
+                    gathered[head_corner, 1] += pull * share * oy
             for axis in range(3):
                 grad_vertices[layer, a, axis] += gathered[0, axis]
                 grad_vertices[layer, b, axis] += gathered[1, axis]
@@ -359,7 +350,7 @@ def rasterise_backward(
 def depth(start, stop, vertices, faces, num_faces, mesh, xs, ys, out):
     """Fill layers start..stop with the depth of the nearest face at each pixel centre."""
     height, width = len(ys), len(xs)
-    step = TWO / np.float32(min(height, width))
+    per_unit = np.float32(min(height, width)) * HALF
     for layer in range(start, stop):
         out[layer] = INFINITY
         count = num_faces[mesh[layer]] if mesh[layer] >= 0 else 0
@@ -371,8 +362,8 @@ def depth(start, stop, vertices, faces, num_faces, mesh, xs, ys, out):
             orientation = _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2)
             if orientation == ZERO:
                 continue
-            column0, column1 = _span(min(x0, x1, x2), max(x0, x1, x2), xs[0], step, width)
-            row0, row1 = _span(min(y0, y1, y2), max(y0, y1, y2), ys[0], step, height)
+            column0, column1 = _span(min(x0, x1, x2), max(x0, x1, x2), xs[0], per_unit, width)
+            row0, row1 = _span(min(y0, y1, y2), max(y0, y1, y2), ys[0], per_unit, height)
             for row in range(row0, row1):
                 for column in range(column0, column1):
                     px, py = xs[column], ys[row]

@@ -129,10 +129,8 @@ def _edge_distance(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
     """Return squared distances of points p to the segments from a to b."""
     along = b - a
     length = (along * along).sum(dim=-1)
-    degenerate = length <= EPSILON
-    foot = ((p - a) * along).sum(dim=-1) / torch.where(degenerate, 1.0, length)
-    # PyTorch3D measures the distance to the second corner of an edge that is but a point.
-    foot = torch.where(degenerate, 1.0, foot.clamp(0.0, 1.0)).detach()
+    foot = ((p - a) * along).sum(dim=-1) / torch.where(length > 0, length, 1.0)
+    foot = foot.clamp(0.0, 1.0).detach()
     offset = p - a - foot[..., None] * along
     return (offset * offset).sum(dim=-1)
 
