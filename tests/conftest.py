@@ -7,6 +7,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import beartype
+import beartype.roar
 import hypothesis
 import jaxtyping
 import pytest
@@ -30,7 +32,15 @@ def _checkable_modules() -> list[str]:
     return modules
 
 
-jaxtyping.install_import_hook(_checkable_modules(), "beartype.beartype")
+def checked(function: Callable) -> Callable:
+    """Check a function's arguments and result; beartype cannot where a Protocol is among them."""
+    try:
+        return beartype.beartype(function)
+    except beartype.roar.BeartypeDecorHintPep3119Exception:
+        return function
+
+
+jaxtyping.install_import_hook(_checkable_modules(), f"{__name__}.checked")
 hypothesis.settings.register_profile("air3d", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("air3d")
 
