@@ -39,6 +39,9 @@ def composite(
     rgb * alpha + background * (1 - alpha), which carries the silhouette's gradient where
     PyTorch3D's softmax blending carries almost none. Merging layers gives what rasterising all
     of their faces together gives. Gradients reach all of ``layers`` and ``background``.
+
+    Raises:
+        ValueError: ``selection`` names a layer that is not there.
     """
     num_objects = layers.colour.shape[1]
     if selection.numel() and not -1 <= int(selection.min()) <= int(selection.max()) < num_objects:
@@ -46,6 +49,7 @@ def composite(
             f"composite: selection must hold numbers from -1 to {num_objects - 1} (one per "
             f"object), got {int(selection.min())} to {int(selection.max())}"
         )
+    background = background.to(layers.colour)
     if layers.colour.device.type != "cpu":
         return Composite(*reference.composite(layers, selection, background))
     from air3d.render import cpu  # loads Numba, so only when it is used

@@ -3,7 +3,9 @@
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 
+import numpy as np
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -41,8 +43,7 @@ def composite(
 def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
     """Return the depth of the nearest face at each pixel centre, inf where there is none."""
     out = projected.vertices.new_empty(len(projected.mesh), *projected.image_size)
-    _, *meshes, xs, ys = _geometry(projected, projected.vertices)
-    arrays = _arrays(projected.vertices, *meshes, xs, ys, out)
+    arrays = [*_arrays(projected.vertices), *_meshes_and_pixels(projected), *_arrays(out)]
     _for_ranges(cpu_kernels.depth, len(out), arrays)
     return out
 
@@ -54,25 +55,21 @@ class _Rasterise(torch.autograd.Function):
         colour = vertices.new_empty(len(vertices), height, width, 3)
         log_weight = vertices.new_empty(len(vertices), height, width)
         log_transmittance = torch.empty_like(log_weight)
-        ctx.projected, ctx.softness = projected, softness
+        ctx.arguments = [*_meshes_and_pixels(projected), _settings(softness, vertices)]
         ctx.save_for_backward(vertices, colours, colour, log_weight)
-        arrays = _rasteriser_arguments(vertices, colours, projected, softness)
-        arrays += _arrays(colour, log_weight, log_transmittance)
+        outputs = _arrays(colour, log_weight, log_transmittance)
+        arrays = [*_arrays(vertices, colours), *ctx.arguments, *outputs]
         _for_ranges(cpu_kernels.rasterise, len(vertices), arrays)
         return colour, log_weight, log_transmittance
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, grad_colour, grad_log_weight, grad_log_transmittance):
-        vertices, colours, colour, log_weight = ctx.saved_tensors
-        grad_vertices, grad_colours = torch.empty_like(vertices), torch.empty_like(colours)
-        arrays = _rasteriser_arguments(vertices, colours, ctx.projected, ctx.softness)
-        arrays += _arrays(
-            colour, log_weight, grad_colour, grad_log_weight, grad_log_transmittance
-        )
-        arrays += _arrays(grad_vertices, grad_colours)
+    def backward(ctx, *upstream):
+        vertices, colours, *maps = ctx.saved_tensors
+        grads = _empty_like(vertices, colours)
+        arrays = [*_arrays(vertices, colours), *ctx.arguments, *_arrays(*maps, *upstream, *grads)]
         _for_ranges(cpu_kernels.rasterise_backward, len(vertices), arrays)
-        return grad_vertices, grad_colours, None, None
+        return *grads, None, None
 
 
 class _Composite(torch.autograd.Function):
@@ -90,33 +87,34 @@ class _Composite(torch.autograd.Function):
     @once_differentiable
     def backward(ctx, grad_rgb, grad_alpha):
         colour, log_weight, log_transmittance, background, selection = ctx.saved_tensors
-        grads = tuple(torch.empty_like(t) for t in (colour, log_weight, log_transmittance))
-        # In float64, as it sums over every pixel of an image.
-        grad_background = background.new_empty(len(colour), 3, dtype=torch.float64)
+        grads = _empty_like(colour, log_weight, log_transmittance)
+        # In float64, as it sums over every pixel of an image; empty where nobody asks for it.
+        rows = len(colour) if ctx.needs_input_grad[3] else 0
+        grad_background = background.new_empty(rows, 3, dtype=torch.float64)
         maps = _flat(colour, log_weight, log_transmittance, grad_rgb, grad_alpha, *grads)
         arrays = _arrays(selection, background, *maps, grad_background)
         _for_ranges(cpu_kernels.composite_backward, len(colour), arrays)
         return *grads, grad_background.sum(dim=0).to(background.dtype), None
 
 
-def _geometry(projected: ProjectedMeshes, like: Tensor) -> tuple:
-    """Return vertices, faces, their number, each layer's mesh, and the pixel centres x and y."""
+def _meshes_and_pixels(projected: ProjectedMeshes) -> list[np.ndarray]:
+    """Return faces, their number, each layer's mesh, and the pixel centres' x and y."""
     height, width = projected.image_size
     centres = (pixel_centres(width, height), pixel_centres(height, width))
-    xs, ys = (like.new_tensor(side) for side in centres)
-    return like, projected.faces, projected.num_faces, projected.mesh, xs, ys
+    xs, ys = (projected.vertices.new_tensor(side) for side in centres)
+    return _arrays(projected.faces, projected.num_faces, projected.mesh, xs, ys)
 
 
-def _rasteriser_arguments(
-    vertices: Tensor, colours: Tensor, projected: ProjectedMeshes, softness: RenderSpec
-) -> list:
-    """Return what both passes of the rasteriser start from, as arrays."""
+def _settings(softness: RenderSpec, like: Tensor) -> np.ndarray:
+    """Return 1 / sigma, the blur radius, and z_inv / gamma at depth 0 and its fall per metre."""
     fall = 1.0 / ((softness.far - softness.near) * softness.gamma)
-    settings = vertices.new_tensor(
-        [1.0 / softness.sigma, blur_radius(softness.sigma), softness.far * fall, fall]
-    )
-    vertices, *rest = _geometry(projected, vertices)
-    return _arrays(vertices, colours, *rest, settings)
+    values = [1.0 / softness.sigma, blur_radius(softness.sigma), softness.far * fall, fall]
+    return like.new_tensor(values).numpy()
+
+
+def _empty_like(*tensors: Tensor) -> list[Tensor]:
+    """Return contiguous tensors to be filled, whatever the strides of the given ones."""
+    return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in tensors]
 
 
 def _flat(*maps: Tensor) -> list[Tensor]:
@@ -124,23 +122,21 @@ def _flat(*maps: Tensor) -> list[Tensor]:
     return [part.contiguous().flatten(2, 3) for part in maps]
 
 
-def _arrays(*tensors: Tensor) -> list:
+def _arrays(*tensors: Tensor) -> list[np.ndarray]:
     """View tensors as the contiguous arrays that the kernels are compiled for."""
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
 def _for_ranges(kernel: Callable, count: int, arrays: list) -> None:
     """Run ``kernel(start, stop, *arrays)`` over ranges that cover ``count`` items, on threads."""
-    threads = min(torch.get_num_threads(), count)
-    if threads <= 1:
+    threads = torch.get_num_threads()
+    if threads == 1 or count == 1:
         kernel(0, count, *arrays)
         return
     chunks = min(count, threads * _CHUNKS_PER_THREAD)
     bounds = [count * chunk // chunks for chunk in range(chunks + 1)]
-    pool = _executor(threads)
     futures = [
-        pool.submit(kernel, start, stop, *arrays)
-        for start, stop in zip(bounds[:-1], bounds[1:], strict=True)
+        _executor(threads).submit(kernel, start, stop, *arrays) for start, stop in pairwise(bounds)
     ]
     for future in futures:
         future.result()
@@ -155,7 +151,7 @@ def _executor(threads: int) -> ThreadPoolExecutor:
 
 
 def _forget_threads() -> None:
-    """A forked child inherits the executor but not its threads."""
+    """Drop the executor in a forked child, which inherits it but not its threads."""
     global _pool
     _pool = None
 

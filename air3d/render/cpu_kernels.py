@@ -47,7 +47,7 @@ def _edge(px, py, ax, ay, bx, by):
 
 @njit(nogil=True, cache=True)
 def _frame(ax, ay, bx, by):
-    """Unit direction and length of the edge from a to b; a face with an area has none of length 0."""
+    """Unit direction and length of the edge from a to b, which differ in a face with an area."""
     length = math.sqrt((bx - ax) * (bx - ax) + (by - ay) * (by - ay))
     return (bx - ax) / length, (by - ay) / length, length
 
@@ -68,12 +68,12 @@ def _to_edge(px, py, ax, ay, tx, ty, length, orientation):
 
 @njit(nogil=True, cache=True)
 def _span(low, high, first_centre, per_unit, count):
-    """Half-open range of the pixels whose falling centres may lie in [low, high]; none if NaN."""
-    first = max((first_centre - high) * per_unit - MARGIN, ZERO)
-    last = min((first_centre - low) * per_unit + MARGIN, np.float32(count - 1))
-    if not first <= last + ONE:
-        return 0, 0
-    return int(first), int(last) + 1
+    """Half-open range of the pixels whose falling centres may lie in [low, high]."""
+    first = (first_centre - high) * per_unit + (ONE - MARGIN)
+    last = (first_centre - low) * per_unit + MARGIN
+    return int(min(max(first, ZERO), np.float32(count))), int(
+        max(min(last, np.float32(count - 1)), -ONE)
+    ) + 1
 
 
 @njit(nogil=True, cache=True)
@@ -89,15 +89,22 @@ def _narrow(low, high, py, reach, ax, ay, tx, ty, orientation):
 
 
 @njit(nogil=True, cache=True)
-def _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2):
-    """1 or -1 as the corners run in NDC; 0 for a face to be dropped (too thin, near, not finite)."""
+def _corners(vertices, layer, a, b, c):
+    """The nine coordinates of a face, and 1 or -1 as its corners run in NDC.
+
+    0 instead for a face to be dropped: too thin, too near, or not finite.
+    """
+    x0, y0, z0 = vertices[layer, a, 0], vertices[layer, a, 1], vertices[layer, a, 2]
+    x1, y1, z1 = vertices[layer, b, 0], vertices[layer, b, 1], vertices[layer, b, 2]
+    x2, y2, z2 = vertices[layer, c, 0], vertices[layer, c, 1], vertices[layer, c, 2]
+    orientation = ZERO
     if z0 >= MIN_DEPTH and z1 >= MIN_DEPTH and z2 >= MIN_DEPTH:
         area = _edge(x2, y2, x0, y0, x1, y1)
         if EPSILON < area < INFINITY:
-            return ONE
-        if -INFINITY < area < -EPSILON:
-            return -ONE
-    return ZERO
+            orientation = ONE
+        elif -INFINITY < area < -EPSILON:
+            orientation = -ONE
+    return x0, y0, z0, x1, y1, z1, x2, y2, z2, orientation
 
 
 @njit(nogil=True, cache=True)
@@ -133,10 +140,7 @@ def rasterise(
         top, bottom, left, right = height, 0, width, 0
         for f in range(count):
             a, b, c = faces[mesh[layer], f, 0], faces[mesh[layer], f, 1], faces[mesh[layer], f, 2]
-            x0, y0, z0 = vertices[layer, a, 0], vertices[layer, a, 1], vertices[layer, a, 2]
-            x1, y1, z1 = vertices[layer, b, 0], vertices[layer, b, 1], vertices[layer, b, 2]
-            x2, y2, z2 = vertices[layer, c, 0], vertices[layer, c, 1], vertices[layer, c, 2]
-            orientation = _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2)
+            x0, y0, z0, x1, y1, z1, x2, y2, z2, orientation = _corners(vertices, layer, a, b, c)
             if orientation == ZERO:
                 continue
             low, high = min(x0, x1, x2) - reach, max(x0, x1, x2) + reach
@@ -238,10 +242,7 @@ def rasterise_backward(
         count = num_faces[mesh[layer]] if mesh[layer] >= 0 else 0
         for f in range(count):
             a, b, c = faces[mesh[layer], f, 0], faces[mesh[layer], f, 1], faces[mesh[layer], f, 2]
-            x0, y0, z0 = vertices[layer, a, 0], vertices[layer, a, 1], vertices[layer, a, 2]
-            x1, y1, z1 = vertices[layer, b, 0], vertices[layer, b, 1], vertices[layer, b, 2]
-            x2, y2, z2 = vertices[layer, c, 0], vertices[layer, c, 1], vertices[layer, c, 2]
-            orientation = _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2)
+            x0, y0, z0, x1, y1, z1, x2, y2, z2, orientation = _corners(vertices, layer, a, b, c)
             if orientation == ZERO:
                 continue
             low, high = min(x0, x1, x2) - reach, max(x0, x1, x2) + reach
@@ -356,10 +357,7 @@ def depth(start, stop, vertices, faces, num_faces, mesh, xs, ys, out):
         count = num_faces[mesh[layer]] if mesh[layer] >= 0 else 0
         for f in range(count):
             a, b, c = faces[mesh[layer], f, 0], faces[mesh[layer], f, 1], faces[mesh[layer], f, 2]
-            x0, y0, z0 = vertices[layer, a, 0], vertices[layer, a, 1], vertices[layer, a, 2]
-            x1, y1, z1 = vertices[layer, b, 0], vertices[layer, b, 1], vertices[layer, b, 2]
-            x2, y2, z2 = vertices[layer, c, 0], vertices[layer, c, 1], vertices[layer, c, 2]
-            orientation = _orientation(x0, y0, z0, x1, y1, z1, x2, y2, z2)
+            x0, y0, z0, x1, y1, z1, x2, y2, z2, orientation = _corners(vertices, layer, a, b, c)
             if orientation == ZERO:
                 continue
             column0, column1 = _span(min(x0, x1, x2), max(x0, x1, x2), xs[0], per_unit, width)
@@ -386,29 +384,30 @@ def _any_hit(log_weight, scene, pixel):
 
 
 @njit(nogil=True, cache=True)
-def _merge(scene, pixel, chosen, colour, log_weight, log_transmittance, merged):
-    """Merge the chosen layers at a pixel: mean colour and total transmittance to ``merged``.
+def _merge(selection, image, scene, pixel, colour, log_weight, log_transmittance):
+    """Merge an image's layers at a pixel.
 
-    Returns the logarithm of their total weight, -inf where none has anything.
+    Returns the logarithm of their total weight (-inf where there is nothing), the mean colour,
+    and the sum of the log-transmittances.
     """
     largest, missed = -INFINITY, ZERO
-    for layer in chosen:
+    for slot in range(selection.shape[1]):
+        layer = selection[image, slot]
         if layer >= 0:
             largest = max(largest, log_weight[scene, layer, pixel])
             missed += log_transmittance[scene, layer, pixel]
-    merged[0], merged[1], merged[2], merged[3] = ZERO, ZERO, ZERO, missed
     if largest == -INFINITY:
-        return largest
-    total = ZERO
-    for layer in chosen:
+        return largest, ZERO, ZERO, ZERO, missed
+    total, red, green, blue = ZERO, ZERO, ZERO, ZERO
+    for slot in range(selection.shape[1]):
+        layer = selection[image, slot]
         if layer >= 0 and log_weight[scene, layer, pixel] - largest > HIDDEN:
             weight = math.exp(log_weight[scene, layer, pixel] - largest)
             total += weight
-            for channel in range(3):
-                merged[channel] += weight * colour[scene, layer, pixel, channel]
-    for channel in range(3):
-        merged[channel] /= total
-    return largest + math.log(total)
+            red += weight * colour[scene, layer, pixel, 0]
+            green += weight * colour[scene, layer, pixel, 1]
+            blue += weight * colour[scene, layer, pixel, 2]
+    return largest + math.log(total), red / total, green / total, blue / total, missed
 
 
 @njit(nogil=True, cache=True)
@@ -416,22 +415,21 @@ def composite(
     start, stop, selection, background, colour, log_weight, log_transmittance, rgb, alpha
 ):
     """Fill scenes start..stop with their images; the pixels of all maps are in one dimension."""
-    merged = np.empty(4, colour.dtype)
     for scene in range(start, stop):
         for pixel in range(log_weight.shape[2]):
             hit = _any_hit(log_weight, scene, pixel)
             for image in range(len(selection)):
-                opacity, clear = ZERO, ONE
+                opacity, red, green, blue = ZERO, ZERO, ZERO, ZERO
                 if hit:
-                    _merge(
-                        scene, pixel, selection[image], colour, log_weight, log_transmittance,
-                        merged,
-                    )  # fmt: skip
-                    opacity, clear = -math.expm1(merged[3]), math.exp(merged[3])
+                    _, red, green, blue, missed = _merge(
+                        selection, image, scene, pixel, colour, log_weight, log_transmittance
+                    )
+                    opacity = -math.expm1(missed)
+                clear = ONE - opacity
                 alpha[scene, image, pixel] = opacity
-                for channel in range(3):
-                    own = opacity * merged[channel] if hit else ZERO
-                    rgb[scene, image, pixel, channel] = own + clear * background[channel]
+                rgb[scene, image, pixel, 0] = opacity * red + clear * background[0]
+                rgb[scene, image, pixel, 1] = opacity * green + clear * background[1]
+                rgb[scene, image, pixel, 2] = opacity * blue + clear * background[2]
 
 
 @njit(nogil=True, cache=True)
@@ -440,39 +438,44 @@ def composite_backward(
     grad_rgb, grad_alpha,
     grad_colour, grad_log_weight, grad_log_transmittance, grad_background,
 ):  # fmt: skip
-    """Fill scenes start..stop of the gradients; that of the background is one row per scene."""
-    merged = np.empty(4, colour.dtype)
+    """Fill scenes start..stop of the gradients; that of the background is one row per scene.
+
+    An empty ``grad_background`` says that nobody asks for it.
+    """
+    wants_background = len(grad_background) > 0
     for scene in range(start, stop):
         grad_colour[scene] = ZERO
         grad_log_weight[scene] = ZERO
         grad_log_transmittance[scene] = ZERO
-        red, green, blue = 0.0, 0.0, 0.0
+        if wants_background:
+            grad_background[scene] = ZERO
         for pixel in range(log_weight.shape[2]):
             hit = _any_hit(log_weight, scene, pixel)
+            if not (hit or wants_background):
+                continue
             for image in range(len(selection)):
                 upstream0 = grad_rgb[scene, image, pixel, 0]
                 upstream1 = grad_rgb[scene, image, pixel, 1]
                 upstream2 = grad_rgb[scene, image, pixel, 2]
-                clear, total = ONE, -INFINITY
-                if hit:
-                    total = _merge(
-                        scene, pixel, selection[image], colour, log_weight, log_transmittance,
-                        merged,
-                    )  # fmt: skip
-                    clear = math.exp(merged[3])
-                red += clear * upstream0
-                green += clear * upstream1
-                blue += clear * upstream2
+                total, red, green, blue, missed = _merge(
+                    selection, image, scene, pixel, colour, log_weight, log_transmittance
+                )
+                opacity = -math.expm1(missed)
+                clear = ONE - opacity
+                if wants_background:
+                    grad_background[scene, 0] += clear * upstream0
+                    grad_background[scene, 1] += clear * upstream1
+                    grad_background[scene, 2] += clear * upstream2
                 if total == -INFINITY:
                     continue
-                opacity = -math.expm1(merged[3])
                 grad_missed = -clear * (
                     grad_alpha[scene, image, pixel]
-                    + upstream0 * (merged[0] - background[0])
-                    + upstream1 * (merged[1] - background[1])
-                    + upstream2 * (merged[2] - background[2])
+                    + upstream0 * (red - background[0])
+                    + upstream1 * (green - background[1])
+                    + upstream2 * (blue - background[2])
                 )
-                for layer in selection[image]:
+                for slot in range(selection.shape[1]):
+                    layer = selection[image, slot]
                     if layer < 0 or log_weight[scene, layer, pixel] == -INFINITY:
                         continue
                     grad_log_transmittance[scene, layer, pixel] += grad_missed
@@ -483,10 +486,7 @@ def composite_backward(
                     grad_colour[scene, layer, pixel, 1] += share * upstream1
                     grad_colour[scene, layer, pixel, 2] += share * upstream2
                     grad_log_weight[scene, layer, pixel] += share * (
-                        upstream0 * (colour[scene, layer, pixel, 0] - merged[0])
-                        + upstream1 * (colour[scene, layer, pixel, 1] - merged[1])
-                        + upstream2 * (colour[scene, layer, pixel, 2] - merged[2])
+                        upstream0 * (colour[scene, layer, pixel, 0] - red)
+                        + upstream1 * (colour[scene, layer, pixel, 1] - green)
+                        + upstream2 * (colour[scene, layer, pixel, 2] - blue)
                     )
-        grad_background[scene, 0] = red
-        grad_background[scene, 1] = green
-        grad_background[scene, 2] = blue

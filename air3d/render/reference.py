@@ -29,32 +29,22 @@ def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> tuple[Tensor,
 
     Gradients reach the projected vertices and colours.
     """
+    pixels = _pixel_grid(projected)
     layers = []
-    for layer, mesh in enumerate(projected.mesh.tolist()):
-        faces = projected.faces[mesh, : projected.num_faces[mesh]] if mesh >= 0 else (
-            projected.faces[0, :0]
-        )
-        layers.append(
-            _soft_layer(
-                projected.vertices[layer][faces],
-                projected.colours[layer][faces],
-                _pixel_grid(projected),
-                softness,
-            )
-        )
-    height, width = projected.image_size
-    colour, log_weight, log_transmittance = (torch.stack(part) for part in zip(*layers))
-    return (
-        colour.unflatten(1, (height, width)),
-        log_weight.unflatten(1, (height, width)),
-        log_transmittance.unflatten(1, (height, width)),
+    for layer, faces in enumerate(_faces_of_layers(projected)):
+        corners, colours = projected.vertices[layer][faces], projected.colours[layer][faces]
+        layers.append(_soft_layer(corners, colours, pixels, softness))
+    colour, log_weight, log_transmittance = (
+        torch.stack(part).unflatten(1, projected.image_size) for part in zip(*layers, strict=True)
     )
+    return colour, log_weight, log_transmittance
 
 
 def composite(
     layers: Layers, selection: Int[Tensor, "image layer"], background: Float[Tensor, "3"]
 ) -> tuple[Tensor, Tensor]:
     """Return rgb [B, P, H, W, 3] and alpha [B, P, H, W] of the selected layers' merger."""
+    selection = selection.to(layers.colour.device)
     chosen = selection.clamp(min=0)
     absent = (selection < 0)[None, :, :, None, None]
     colour = layers.colour[:, chosen]
@@ -68,18 +58,27 @@ def composite(
 
 def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
     """Return the depth of the nearest face at each pixel centre, inf where there is none."""
+    pixels = _pixel_grid(projected)
     layers = []
-    for layer, mesh in enumerate(projected.mesh.tolist()):
-        count = int(projected.num_faces[mesh]) if mesh >= 0 else 0
-        corners = projected.vertices[layer][projected.faces[mesh, :count]]
-        weights, valid = _barycentric(corners, _pixel_grid(projected))
-        z = corners[:, :, 2]
+    for layer, faces in enumerate(_faces_of_layers(projected)):
+        corners = projected.vertices[layer][faces]
+        weights, valid = _barycentric(corners, pixels)
         inside = (weights >= 0).all(dim=-1) & valid
-        face_depth = 1.0 / (weights / torch.where(valid[:, None], z, 1.0)).sum(dim=-1)
-        face_depth = torch.where(inside, face_depth, math.inf)
-        empty = face_depth.new_full((len(face_depth), 1), math.inf)
-        layers.append(torch.cat([face_depth, empty], dim=1).amin(dim=1))
+        z = torch.where(valid[:, None], corners[:, :, 2], 1.0)
+        face_depth = torch.where(inside, 1.0 / (weights / z).sum(dim=-1), math.inf)
+        # A column of its own for the background, as there may be no faces.
+        nothing = face_depth.new_full((len(face_depth), 1), math.inf)
+        layers.append(torch.cat([face_depth, nothing], dim=1).amin(dim=1))
     return torch.stack(layers).unflatten(1, projected.image_size)
+
+
+def _faces_of_layers(projected: ProjectedMeshes) -> list[Int[Tensor, "face 3"]]:
+    """Return each layer's faces, none for an empty layer."""
+    counts = projected.num_faces.tolist()
+    return [
+        projected.faces[mesh, : counts[mesh] if mesh >= 0 else 0]
+        for mesh in projected.mesh.tolist()
+    ]
 
 
 def _pixel_grid(projected: ProjectedMeshes) -> Float[Tensor, "pixel 1 2"]:

@@ -43,7 +43,7 @@ def render_layers(
     """
     _check(bank, identity, object_to_world, camera)
     projected = project_meshes(bank, identity, object_to_world, camera, light)
-    maps = _rasteriser(backend, object_to_world.device)(projected, softness)
+    maps = _rasteriser(backend, object_to_world)(projected, softness)
     return Layers(*(part.unflatten(0, tuple(identity.shape)) for part in maps))
 
 
@@ -69,18 +69,20 @@ def render(
     return composite(layers, everything, background).rgb[:, 0]
 
 
-def _rasteriser(backend: str, device: torch.device):
+def _rasteriser(backend: str, like: Tensor):
     """Return the function that rasterises, loading Numba only when it is used."""
     if backend not in ("auto", "cpu", "reference"):
         raise ValueError(f"render: backend must be auto, cpu or reference, got {backend!r}")
     if backend == "reference":
         return reference.rasterise
-    if device.type != "cpu":
+    if like.device.type != "cpu":
         raise ValueError(
-            f"render: no fast backend renders on {device} yet; move bank, poses and camera to the "
+            f"render: no fast backend renders on {like.device} yet; move bank, poses and camera to the "
             "CPU, or choose backend='reference' (slow)"
         )
-    from air3d.render import cpu
+    if like.dtype not in (torch.float32, torch.float64):
+        raise ValueError(f"render: the CPU backend needs float32 or float64, got {like.dtype}")
+    from air3d.render import cpu  # loads Numba, so only when it is used
 
     return cpu.rasterise
 
