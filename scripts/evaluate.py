@@ -5,17 +5,28 @@ Examples:
     python scripts/evaluate.py --checkpoint runs/digits --data digits.npz --json scores.json
 """
 
-import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from air3d.checkpoint import load_model
+from air3d.cli import run
+from air3d.evaluation import (
+    check_writable,
+    evaluate,
+    load_test_set,
+    provenance,
+    to_json,
+    write_json,
+)
+from air3d.evaluation.tables import to_table
+
 
 @dataclass(frozen=True)
-class Settings:
-    """Test a checkpoint on data whose truth is known, and write the figures as JSON."""
+class Arguments:
+    """What to test on what, and where to write."""
 
     checkpoint: Path
     """Folder of the checkpoint."""
@@ -38,28 +49,23 @@ class Settings:
                 raise ValueError(f"--{option} must be at least {least}, got {value}")
 
 
-def main(settings: Settings) -> None:
-    # Imported here so that --help and a mistyped option answer at once.
-    from air3d.checkpoint import load_model
-    from air3d.evaluation import check_writable, load_test_set, provenance, to_json, write_json
-    from air3d.evaluation.evaluate import evaluate
-    from air3d.evaluation.tables import to_table
-
-    check_writable(settings.json)
-    model = load_model(settings.checkpoint)
-    test_set = load_test_set(settings.data, model.spec, model.meshes)
-    if settings.limit is not None:
-        test_set = test_set.first(settings.limit)
-    evaluation = evaluate(model, test_set, settings.batch, settings.refine_steps)
+def main(arguments: Arguments) -> None:
+    """Read model and data, test, write the figures and show them."""
+    check_writable(arguments.json)
+    model = load_model(arguments.checkpoint)
+    test_set = load_test_set(arguments.data, model.spec, model.meshes)
+    if arguments.limit is not None:
+        test_set = test_set.first(arguments.limit)
+    evaluation = evaluate(model, test_set, arguments.batch, arguments.refine_steps)
     write_json(
-        settings.json,
+        arguments.json,
         {
-            "checkpoint": str(settings.checkpoint),
-            "data": str(settings.data),
+            "checkpoint": str(arguments.checkpoint),
+            "data": str(arguments.data),
             "source": test_set.source,
             "images": len(test_set),
-            "refine_steps": settings.refine_steps,
-            "batch": settings.batch,
+            "refine_steps": arguments.refine_steps,
+            "batch": arguments.batch,
             "images_per_second": evaluation.images_per_second,
             "metrics": to_json(evaluation.metrics),
             "provenance": asdict(provenance()),
@@ -69,7 +75,4 @@ def main(settings: Settings) -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main(tyro.cli(Settings, description=__doc__))
-    except (OSError, ValueError) as error:  # wrong input, each with a sentence that says so
-        sys.exit(f"evaluate.py: {error}")
+    run(main, Arguments, __doc__)
