@@ -10,7 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
-import tyro
+
+from air3d.cli import run
 
 RED = (214, 32, 28)
 BLUE = (36, 84, 222)
@@ -29,9 +30,10 @@ STRIPES = (
 
 @dataclass(frozen=True)
 class Arguments:
-    """Where the meshes go."""
+    """Make the meshes in assets/meshes."""
 
     out: Path = Path(__file__).resolve().parent.parent / "assets" / "meshes"
+    """Folder to write to."""
 
 
 def red_cube(side: float = 0.36) -> trimesh.Trimesh:
@@ -98,4 +100,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    main(tyro.cli(Arguments, description=__doc__))
+    run(main, Arguments, __doc__ or "")

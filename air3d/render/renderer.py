@@ -77,8 +77,8 @@ def _rasteriser(backend: str, like: Tensor):
         return reference.rasterise
     if like.device.type != "cpu":
         raise ValueError(
-            f"render: no fast backend renders on {like.device} yet; move bank, poses and camera to the "
-            "CPU, or choose backend='reference' (slow)"
+            f"render: no fast backend renders on {like.device} yet; move bank, poses and camera to "
+            "the CPU, or choose backend='reference' (slow)"
         )
     if like.dtype not in (torch.float32, torch.float64):
         raise ValueError(f"render: the CPU backend needs float32 or float64, got {like.dtype}")
