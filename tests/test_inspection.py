@@ -166,7 +166,9 @@ def test_html_of_a_scene_is_self_contained(block, camera):
 
 
 def test_report_is_one_self_contained_page(block, camera, tmp_path):
-    seen = report.Seen("scene <1>", torch.rand(3, 48, 64), one_block(camera, yaw=0.5), "off by 3 mm")
+    seen = report.Seen(
+        "scene <1>", torch.rand(3, 48, 64), one_block(camera, yaw=0.5), "off by 3 mm"
+    )
     canvas = report.Seen("canvas 1", torch.rand(1, 50, 50), two_patches())
     sections = [
         report.figures_section("Figures", {"identity": "100 %"}, "of 3 images"),

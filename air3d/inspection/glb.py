@@ -190,7 +190,7 @@ def _look_from_the_side(
     target = centre + 0.38 * arm
     radius = max(0.62 * float(np.linalg.norm(arm)), half_side + 0.38 * float(np.linalg.norm(arm)))
     # The scene is not a ball, so it may come nearer than its bounding sphere would allow.
-    eye = target + 0.66 * radius / np.sin(0.5 * VIEW_HEIGHT) * direction
+    eye = target + 0.76 * radius / np.sin(0.5 * VIEW_HEIGHT) * direction
     view_to_world = invert_rigid(look_at(torch.tensor(eye), torch.tensor(target)))
     degrees = np.degrees(VIEW_HEIGHT)
     scene.camera = trimesh.scene.Camera(

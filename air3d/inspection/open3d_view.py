@@ -146,8 +146,8 @@ def _axes(o3d: ModuleType, placement: Placement) -> Any:
     which, length = placement.axes
     pose = to_numpy(placement.object_to_world)
     tips = [pose[:3, 3] + length * pose[:3, axis] for axis in which]
-    colours = [_rgb(AXIS_COLOURS[axis]) for axis in which]
-    return _line_set(o3d, [(pose[:3, 3], tip) for tip in tips], colours)
+    colours = np.array([_rgb(AXIS_COLOURS[axis]) for axis in which])
+    return _line_set(o3d, np.array([(pose[:3, 3], tip) for tip in tips]), colours)
 
 
 def _ground(o3d: ModuleType, view: View) -> Any:
@@ -161,16 +161,20 @@ def _ground(o3d: ModuleType, view: View) -> Any:
     along_x = [((-reach, step, 0.0), (reach, step, 0.0)) for step in steps]
     along_y = [((step, -reach, 0.0), (step, reach, 0.0)) for step in steps]
     pieces = np.array(along_x + along_y) + [middle[0], middle[1], 0.0]
-    return _line_set(o3d, pieces, [GROUND] * len(pieces))
+    return _line_set(o3d, pieces, np.tile(np.array(GROUND), (len(pieces), 1)))
 
 
-def _line_set(o3d: ModuleType, pieces: Sequence, colours: Sequence) -> Any:
-    points = np.array(pieces, float).reshape(-1, 3)
+def _line_set(
+    o3d: ModuleType,
+    pieces: Float[np.ndarray, "piece 2 3"],
+    colours: Float[np.ndarray, "piece 3"],
+) -> Any:
+    points = pieces.reshape(-1, 3)
     pairs = np.arange(len(points)).reshape(-1, 2)
     lines = o3d.geometry.LineSet(
         o3d.utility.Vector3dVector(points), o3d.utility.Vector2iVector(pairs)
     )
-    lines.colors = o3d.utility.Vector3dVector(np.array(colours, float))
+    lines.colors = o3d.utility.Vector3dVector(colours)
     return lines
 
 

@@ -9,7 +9,7 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 import torch
@@ -215,7 +215,7 @@ def yaw_of(object_to_world: Float[Tensor, "4 4"]) -> float:
     return math.atan2(float(object_to_world[1, 0]), float(object_to_world[0, 0]))
 
 
-def _numbers(tensor: Float[Tensor, "*shape"]) -> list:
+def _numbers(tensor: Float[Tensor, "*shape"]) -> Any:
     """Nested lists of floats; nine digits bring every float32 back exactly."""
     if tensor.ndim:
         return [_numbers(row) for row in tensor]

@@ -135,11 +135,11 @@ def _scene_card(seen: Seen, meshes: Sequence[Mesh]) -> str:
     return (
         f"<article><div class='pictures'>{''.join(figures)}</div><div class='words'>"
         f"<h3>{escape(seen.name)}</h3><p>{escape(count_text(seen.estimate))}</p>"
-        f"{_poses(seen.estimate)}{remark}</div></article>"
+        f"{_poses(seen.estimate, meshes)}{remark}</div></article>"
     )
 
 
-def _poses(estimate: SceneEstimate) -> str:
+def _poses(estimate: SceneEstimate, meshes: Sequence[Mesh]) -> str:
     rows = []
     for index, found in enumerate(estimate.objects):
         if not isinstance(found, ObjectEstimate):
@@ -153,9 +153,15 @@ def _poses(estimate: SceneEstimate) -> str:
             f"<tr><td>x</td><td>{x:+.4f} m &plusmn; {std_x:.1f} mm</td></tr>"
             f"<tr><td>y</td><td>{y:+.4f} m &plusmn; {std_y:.1f} mm</td></tr>"
             f"<tr><td>z</td><td>{z:+.4f} m</td></tr>"
-            f"<tr><td>yaw</td><td>{math.degrees(yaw_of(found.object_to_world)):+.1f}&deg;</td></tr>"
+            f"<tr><td>yaw</td><td>{_yaw(found, meshes[found.identity])}</td></tr>"
         )
     return f"<table>{''.join(rows)}</table>"
+
+
+def _yaw(found: ObjectEstimate, mesh: Mesh) -> str:
+    if mesh.yaw_symmetry == "continuous":
+        return "any"
+    return f"{math.degrees(yaw_of(found.object_to_world)):+.1f}&deg;"
 
 
 def _figure(picture: PIL.Image.Image, caption: str, *, pixels: bool = False) -> str:

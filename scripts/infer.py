@@ -1,0 +1,244 @@
+"""Infer what is in images: python scripts/infer.py IMAGE... --checkpoint C --out DIR
+
+Writes three files per image, named after it (a second `a.png` becomes `a_2`):
+
+* NAME.json  what was found (below)
+* NAME.png   the image, its reconstruction, and the objects' outlines drawn over the image
+* NAME.glb   the objects, a table and the camera in 3D, for any 3D viewer (3D checkpoints only)
+
+Keys of the JSON file (metres, radians, pixels with (0, 0) at the image's upper left corner;
+matrices by rows, for column vectors; the camera looks along its z, with x right and y down):
+
+    format               "air3d.estimate/1"
+    image, image_size    the file's path; [height, width]
+    scene, checkpoint    the scene file's name; the checkpoint's folder
+    refine_steps         gradient steps per image after the network's own answer
+    count                most probable number of objects
+    count_probabilities  [p(0), p(1), ...]
+    log_likelihood       log p(image | what was found), nats
+    camera               {world_to_camera: 4x4, intrinsics: 3x3}, or null in 2D
+    objects              a list as long as count; in 3D each one has
+        name, identity, identity_probability    which mesh
+        presence_probability                    that the object is there at all
+        object_to_world                         its pose, 4x4
+        position, yaw                           the same pose as [x, y, z] and the turn about z
+        position_std                            standard deviations of x and y
+        mesh, yaw_symmetry                      the mesh's file; k-fold, or "continuous"
+                         and in 2D
+        presence_probability, centre, side      a square window of the image
+        box                                     the same as [left, top, right, bottom]
+"""
+
+import contextlib
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import PIL.Image
+import PIL.ImageOps
+import torch
+import tyro
+from jaxtyping import Float
+from torch import Tensor
+
+from air3d.checkpoint import CheckpointError, load_model
+from air3d.estimate import SceneEstimate
+from air3d.inference import infer
+from air3d.inspection.glb import build_scene
+from air3d.inspection.panels import count_text, to_picture, triptych
+from air3d.inspection.placement import percent, placements_of
+from air3d.inspection.records import ObjectRecord, Record, make_record
+from air3d.models import Air
+from air3d.scene import GlimpseSpec, MeshFileError, SceneFileError, SceneSpec
+
+BATCH = 32
+READABLE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
+
+
+class InputError(ValueError):
+    """What was asked cannot be done; the message names the file or argument and the remedy."""
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Which images, with what, where to."""
+
+    images: Annotated[
+        tyro.conf.Positional[tuple[Path, ...]], tyro.conf.arg(metavar="IMAGE [IMAGE ...]")
+    ]
+    """Image files of the size that the checkpoint's scene file states."""
+    checkpoint: Path
+    """Folder of a trained model, such as assets/checkpoints/single_object."""
+    out: Path
+    """Folder to write the results to; made if it is not there."""
+    refine_steps: int = 0
+    """Gradient steps per image through the renderer (3D): 20 to 40 make poses far more exact."""
+
+
+def main(arguments: Arguments) -> None:
+    """Read all images, infer in batches, write the results image by image."""
+    _check(arguments)
+    model = load_model(arguments.checkpoint)
+    if arguments.refine_steps and isinstance(model.spec, GlimpseSpec):
+        raise InputError("--refine-steps: is for 3D checkpoints, this one is 2D; leave it out")
+    images = [read_image(path, model.spec) for path in arguments.images]
+    names = unique_names(arguments.images)
+    _make_folder(arguments.out)
+    for start in range(0, len(images), BATCH):
+        batch = torch.stack(images[start : start + BATCH])
+        estimates = infer(model, batch, refine_steps=arguments.refine_steps)
+        for index, estimate in enumerate(estimates, start):
+            record = make_record(
+                estimate,
+                model.meshes,
+                image=str(arguments.images[index]),
+                scene=model.spec.name,
+                checkpoint=str(arguments.checkpoint),
+                refine_steps=arguments.refine_steps,
+            )
+            files = result_files(images[index], estimate, record, model)
+            write_results(arguments.out, names[index], files)
+            print(describe(arguments.images[index], estimate, record), flush=True)
+
+
+def _check(arguments: Arguments) -> None:
+    """Find what is wrong with the command line before any work."""
+    if not arguments.images:
+        raise InputError("IMAGE: none was given; name at least one image file")
+    if arguments.refine_steps < 0:
+        raise InputError(f"--refine-steps: must not be negative, got {arguments.refine_steps}")
+    outputs = {(arguments.out / f"{name}.png").resolve() for name in unique_names(arguments.images)}
+    for path in arguments.images:
+        if path.resolve() in outputs:
+            raise InputError(
+                f"{path}: would be overwritten by its own result; choose another --out"
+            )
+
+
+def read_image(path: Path, spec: SceneSpec | GlimpseSpec) -> Float[Tensor, "channel height width"]:
+    """Read an image as a model wants it; values in [0, 1].
+
+    Raises:
+        InputError: the file is no image, is damaged, or has another size than the model's.
+    """
+    height, width = spec.image_size
+    try:
+        with PIL.Image.open(path) as opened:
+            picture = PIL.ImageOps.exif_transpose(opened)
+    except PIL.UnidentifiedImageError as error:
+        raise InputError(f"{path}: is not an image that Pillow can read") from error
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"{path}: cannot be read as an image ({reason})") from error
+    if picture.size != (width, height):
+        raise InputError(
+            f"{path}: is {picture.width} x {picture.height} pixels, the checkpoint wants "
+            f"{width} x {height} (width x height); crop or resize it"
+        )
+    if picture.mode not in READABLE_MODES:
+        raise InputError(
+            f"{path}: has pixels of Pillow's mode {picture.mode}; save it with 8 bits per channel"
+        )
+    array = np.asarray(picture.convert("RGB" if spec.num_channels == 3 else "L"), np.float32)
+    pixels = torch.from_numpy(array / 255.0)
+    return pixels.permute(2, 0, 1).contiguous() if pixels.ndim == 3 else pixels[None]
+
+
+def unique_names(paths: Sequence[Path]) -> list[str]:
+    """Name each result after its image; the second of one name gets ``_2`` and so on.
+
+    Names that differ in upper and lower case only count as one: some file systems think so.
+    """
+    taken: set[str] = {path.stem.lower() for path in paths}
+    used: set[str] = set()
+    names = []
+    for path in paths:
+        name, number = path.stem, 1
+        while name.lower() in used or (number > 1 and name.lower() in taken):
+            number += 1
+            name = f"{path.stem}_{number}"
+        used.add(name.lower())
+        names.append(name)
+    return names
+
+
+def result_files(
+    image: Float[Tensor, "channel height width"],
+    estimate: SceneEstimate,
+    record: Record,
+    model: Air,
+) -> dict[str, bytes]:
+    """Make the contents of an image's files, by their endings; the JSON file comes last."""
+    picture = BytesIO()
+    triptych(image, estimate, model.meshes).save(picture, format="PNG")
+    files = {".png": picture.getvalue()}
+    if estimate.camera is not None:
+        placements = placements_of(estimate, model.meshes)
+        scene = build_scene(placements, estimate.camera, image=to_picture(image))
+        files[".glb"] = bytes(scene.export(file_type="glb"))
+    return files | {".json": record.to_json().encode("utf-8")}
+
+
+def write_results(folder: Path, name: str, files: dict[str, bytes]) -> None:
+    """Write an image's files, all of them or none."""
+    written: list[Path] = []
+    try:
+        for ending, content in files.items():
+            written.append(folder / f"{name}{ending}.tmp")
+            written[-1].write_bytes(content)
+        for index, ending in enumerate(files):
+            path = folder / f"{name}{ending}"
+            os.replace(written[index], path)
+            written[index] = path
+    except OSError as error:
+        for path in written:
+            with contextlib.suppress(OSError):
+                path.unlink()
+        raise InputError(
+            f"{error.filename}: cannot be written ({error.strerror}); choose another --out"
+        ) from error
+
+
+def describe(path: Path, estimate: SceneEstimate, record: Record) -> str:
+    """Say in one line what was found in an image."""
+    parts = []
+    for found in record.objects:
+        if isinstance(found, ObjectRecord):
+            x, y, _ = found.position
+            turned = f", yaw {math.degrees(found.yaw):+.1f} deg"
+            parts.append(
+                f"{found.name} ({percent(found.identity_probability)}) at x {x:+.3f} m, "
+                f"y {y:+.3f} m" + ("" if found.yaw_symmetry == "continuous" else turned)
+            )
+        else:
+            u, v = found.centre
+            parts.append(f"patch at ({u:.1f}, {v:.1f}), side {found.side:.1f} px")
+    return "; ".join([f"{path}: {count_text(estimate)}", *parts])
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--out {out}: cannot be made ({error.strerror})") from error
+    if not os.access(out, os.W_OK):
+        raise InputError(f"--out {out}: is not writable; choose another folder")
+
+
+def run() -> None:
+    """Parse the command line and end with one sentence when something is wrong."""
+    arguments = tyro.cli(Arguments, description=__doc__)
+    try:
+        main(arguments)
+    except (InputError, CheckpointError, SceneFileError, MeshFileError) as error:
+        sys.exit(f"infer: {error}")
+
+
+if __name__ == "__main__":
+    run()

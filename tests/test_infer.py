@@ -1,0 +1,242 @@
+"""scripts/infer.py and inspect_poses.py: files in, files out, and every kind of bad input."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import PIL.Image
+import pytest
+import torch
+import trimesh
+
+from air3d.checkpoint import save_model
+from air3d.inspection.records import read_record, record_placements
+from air3d.models import GlimpseConfig, SceneConfig, build_air
+from air3d.scene import load_assets, load_scene
+from scripts import infer as infer_script
+from scripts import inspect_poses
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """An untrained 3D model: what it says is wrong, but said in the right form."""
+    torch.manual_seed(0)
+    spec = load_scene(ROOT / "scenes" / "single_object.yaml")
+    sizes = SceneConfig(channels=(4, 4, 4), features=8, state=8, glimpse_channels=(4, 4, 4))
+    folder = tmp_path_factory.mktemp("single")
+    save_model(folder, build_air(spec, sizes, load_assets(spec)), {})
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint_2d(tmp_path_factory):
+    """An untrained 2D model."""
+    torch.manual_seed(0)
+    spec = load_scene(ROOT / "scenes" / "multi_mnist.yaml")
+    sizes = GlimpseConfig(channels=(4, 4, 4), features=8, state=8, code=4, hidden=8)
+    folder = tmp_path_factory.mktemp("digits")
+    save_model(folder, build_air(spec, sizes, ()), {})
+    return folder
+
+
+@pytest.fixture
+def image(tmp_path):
+    path = tmp_path / "photo.png"
+    pixels = np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)
+    PIL.Image.fromarray(pixels).save(path)
+    return path
+
+
+def run_infer(images, checkpoint, out, refine_steps=0):
+    arguments = infer_script.Arguments(tuple(images), checkpoint, out, refine_steps)
+    infer_script.main(arguments)
+
+
+def refusal(images, checkpoint, out, refine_steps=0):
+    """The sentence that infer.py ends with; it must have written nothing."""
+    with pytest.raises(ValueError) as caught:
+        run_infer(images, checkpoint, out, refine_steps)
+    assert not out.exists() or not list(out.iterdir())
+    return str(caught.value)
+
+
+def test_infer_writes_json_picture_and_glb(image, checkpoint, tmp_path, capsys):
+    out = tmp_path / "deep" / "out"
+    run_infer([image], checkpoint, out, refine_steps=1)
+    assert sorted(path.name for path in out.iterdir()) == ["photo.glb", "photo.json", "photo.png"]
+    record = read_record(out / "photo.json")
+    assert record.count == len(record.objects) == int(np.argmax(record.count_probabilities))
+    assert sum(record.count_probabilities) == pytest.approx(1.0, abs=1e-5)
+    assert record.image_size == (64, 64) and record.refine_steps == 1
+    nodes = trimesh.load_scene(out / "photo.glb").graph.nodes_geometry
+    assert sum(node.startswith("object_") for node in nodes) == record.count
+    assert PIL.Image.open(out / "photo.png").width > 3 * 64
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 1 and printed[0].startswith(f"{image}: {record.count} object")
+
+
+def test_the_scripts_positions_are_those_of_the_pose_matrix(image, checkpoint, tmp_path):
+    run_infer([image], checkpoint, tmp_path / "out")
+    record = read_record(tmp_path / "out" / "photo.json")
+    for found, placement in zip(record.objects, record_placements(record), strict=True):
+        pose = placement.object_to_world
+        assert found.position == pytest.approx(pose[:3, 3].tolist())
+        assert np.cos(found.yaw) == pytest.approx(float(pose[0, 0]), abs=1e-6)
+        assert np.sin(found.yaw) == pytest.approx(float(pose[1, 0]), abs=1e-6)
+
+
+def test_infer_on_patches_has_boxes_and_no_glb(checkpoint_2d, tmp_path):
+    path = tmp_path / "digits.png"
+    PIL.Image.new("L", (50, 50), 40).save(path)
+    run_infer([path], checkpoint_2d, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["digits.json", "digits.png"]
+    content = json.loads((tmp_path / "out" / "digits.json").read_text())
+    assert content["camera"] is None and len(content["objects"]) == content["count"]
+
+
+def test_images_of_one_name_do_not_overwrite_one_another(checkpoint, tmp_path):
+    paths = [tmp_path / name for name in ("a/x.png", "b/x.png", "b/x.bmp", "b/x_2.png")]
+    for level, path in enumerate(paths):
+        path.parent.mkdir(exist_ok=True)
+        PIL.Image.new("RGB", (64, 64), (60 * level, 0, 0)).save(path)
+    run_infer(paths, checkpoint, tmp_path / "out")
+    sources = {path.stem: read_record(path).image for path in (tmp_path / "out").glob("*.json")}
+    assert len(sources) == 4 and set(sources.values()) == {str(path) for path in paths}
+    assert sources["x"] == str(paths[0]) and sources["x_2"] == str(paths[3])
+
+
+def test_names_that_differ_in_case_only_count_as_one():
+    names = infer_script.unique_names([Path("A.png"), Path("b/a.png"), Path("c.png")])
+    assert names == ["A", "a_2", "c"]
+
+
+def test_all_images_are_read_before_any_result_is_written(image, checkpoint, tmp_path):
+    text = tmp_path / "notes.png"
+    text.write_text("no picture")
+    assert refusal([image, text], checkpoint, tmp_path / "out").startswith(
+        f"{text}: is not an image"
+    )
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(image.read_bytes()[:3000])
+    assert refusal([image, cut], checkpoint, tmp_path / "out").startswith(f"{cut}: cannot be read")
+    gone = tmp_path / "gone.png"
+    assert "No such file" in refusal([gone], checkpoint, tmp_path / "out")
+    assert f"{tmp_path}: cannot be read" in refusal([tmp_path], checkpoint, tmp_path / "out")
+
+
+def test_a_picture_of_another_size_or_depth_is_refused(checkpoint, tmp_path):
+    large = tmp_path / "large.png"
+    PIL.Image.new("RGB", (80, 64)).save(large)
+    sentence = refusal([large], checkpoint, tmp_path / "out")
+    assert "is 80 x 64 pixels" in sentence and "64 x 64" in sentence
+    deep = tmp_path / "deep.png"
+    PIL.Image.new("I;16", (64, 64)).save(deep)
+    assert "8 bits per channel" in refusal([deep], checkpoint, tmp_path / "out")
+
+
+def test_grey_and_transparent_pictures_are_read_as_colour(checkpoint):
+    spec = load_scene(ROOT / "scenes" / "single_object.yaml")
+    for mode, value in (("L", 51), ("RGBA", (51, 51, 51, 255)), ("P", None)):
+        picture = (
+            PIL.Image.new(mode, (64, 64), value)
+            if value
+            else (PIL.Image.new("RGB", (64, 64), (51, 51, 51)).convert("P"))
+        )
+        path = checkpoint / f"{mode}.png"
+        picture.save(path)
+        pixels = infer_script.read_image(path, spec)
+        assert pixels.shape == (3, 64, 64)
+        assert torch.allclose(pixels, torch.full((3, 64, 64), 0.2), atol=2e-3)
+
+
+def test_what_cannot_be_done_is_said_in_a_sentence(image, checkpoint, checkpoint_2d, tmp_path):
+    out = tmp_path / "out"
+    assert "none was given" in refusal([], checkpoint, out)
+    assert "--refine-steps" in refusal([image], checkpoint, out, refine_steps=-1)
+    assert "is no checkpoint" in refusal([image], tmp_path / "nothing", out)
+    digits = tmp_path / "digits.png"
+    PIL.Image.new("L", (50, 50)).save(digits)
+    assert "2D" in refusal([digits], checkpoint_2d, out, refine_steps=3)
+
+
+def test_an_image_is_never_overwritten_by_its_own_result(image, checkpoint):
+    before = image.read_bytes()
+    with pytest.raises(infer_script.InputError, match="overwritten"):
+        run_infer([image], checkpoint, image.parent)
+    assert image.read_bytes() == before and len(list(image.parent.iterdir())) == 1
+
+
+def test_an_out_that_cannot_be_a_folder_is_named(image, checkpoint):
+    with pytest.raises(infer_script.InputError, match=r"--out .*photo\.png.*cannot be made"):
+        run_infer([image], checkpoint, image / "below")
+
+
+@pytest.mark.parametrize("obstacle", ["photo.json", "photo.json.tmp"])
+def test_a_failed_write_leaves_nothing_behind(image, checkpoint, tmp_path, obstacle):
+    out = tmp_path / "out"
+    (out / obstacle).mkdir(parents=True)
+    with pytest.raises(infer_script.InputError, match=r"photo.json.*cannot be written"):
+        run_infer([image], checkpoint, out)
+    assert [path.name for path in out.iterdir()] == [obstacle]
+
+
+def test_scripts_end_with_one_line_and_status_1(run_script, image, tmp_path):
+    done = run_script("infer.py", image, "--checkpoint", tmp_path / "no", "--out", tmp_path / "o")
+    assert done.returncode == 1 and not done.stdout
+    assert done.stderr.startswith("infer: ") and done.stderr.count("\n") == 1
+    assert not (tmp_path / "o").exists()
+    done = run_script("inspect_poses.py", tmp_path / "no.json", "--out", tmp_path / "x.html")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"inspect_poses: {tmp_path}/no.json: cannot be read")
+
+
+@pytest.fixture
+def result(image, checkpoint, tmp_path):
+    run_infer([image], checkpoint, tmp_path / "out")
+    return tmp_path / "out" / "photo.json"
+
+
+def inspect(result, **options):
+    inspect_poses.main(inspect_poses.Arguments(result, **options))
+
+
+def test_inspect_writes_html_and_glb_without_open3d(result, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "open3d", None)
+    inspect(result, out=tmp_path / "x.html")
+    inspect(result.parent, out=tmp_path / "x.glb")
+    assert "WebGLRenderer" in (tmp_path / "x.html").read_text(encoding="utf-8")
+    assert "object_0" in trimesh.load_scene(tmp_path / "x.glb").graph.nodes_geometry
+    with pytest.raises(RuntimeError, match="Open3D cannot be imported"):
+        inspect(result, out=tmp_path / "x.png")
+    assert not list(tmp_path.glob("*.tmp")) and not (tmp_path / "x.png").exists()
+
+
+def test_inspect_answers_options_that_conflict(result, tmp_path, monkeypatch):
+    for name in ("DISPLAY", "WAYLAND_DISPLAY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("sys.platform", "linux")
+
+    def sentence(**options):
+        with pytest.raises(inspect_poses.InputError) as caught:
+            inspect(options.pop("result", result), **options)
+        return str(caught.value)
+
+    assert "--out FILE.png" in sentence()
+    assert sentence(key="000000_000000").startswith("--key: needs --data")
+    assert sentence(data=tmp_path).startswith("--data: needs --key")
+    assert "must end in" in sentence(out=tmp_path / "x.jpg")
+    assert "folder that exists" in sentence(out=tmp_path / "no" / "x.png")
+    (tmp_path / "empty").mkdir()
+    assert "no .json file" in sentence(result=tmp_path / "empty", out=tmp_path / "x.png")
+    (result.parent / "second.json").write_text(result.read_text())
+    assert "holds 2 results" in sentence(result=result.parent, out=tmp_path / "x.html")
+
+
+def test_inspect_has_nothing_to_show_of_2d_results(checkpoint_2d, tmp_path):
+    path = tmp_path / "digits.png"
+    PIL.Image.new("L", (50, 50), 40).save(path)
+    run_infer([path], checkpoint_2d, tmp_path / "out")
+    with pytest.raises(inspect_poses.InputError, match="is a 2D result"):
+        inspect(tmp_path / "out" / "digits.json", out=tmp_path / "x.html")
