@@ -2,6 +2,7 @@
 
 import os
 import re
+import runpy
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,3 +58,19 @@ def run_script() -> Callable[..., subprocess.CompletedProcess]:
         )
 
     return run
+
+
+@pytest.fixture
+def call_script(monkeypatch) -> Callable[..., int | str | None]:
+    """Run ``scripts/<name>`` in this process, which saves the imports; return its exit code."""
+
+    def call(name: str, *arguments: str | Path):
+        path = str(ROOT / "scripts" / name)
+        monkeypatch.setattr(sys, "argv", [path, *map(str, arguments)])
+        try:
+            runpy.run_path(path, run_name="__main__")
+        except SystemExit as stop:
+            return stop.code
+        return 0
+
+    return call

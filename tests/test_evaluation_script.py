@@ -1,7 +1,6 @@
 """evaluate.py, from a checkpoint to figures on disk; the models here know nothing yet."""
 
 import json
-import runpy
 
 import numpy as np
 import pytest
@@ -90,23 +89,20 @@ def test_figures_come_with_their_provenance(tmp_path, run_script, glimpse_checkp
         ({"json": "data.npz/scores.json"}, "scores.json: cannot be written"),
     ],
 )
-def test_bad_input_is_one_sentence(tmp_path, monkeypatch, glimpse_checkpoint, change, sentence):
+def test_bad_input_is_one_sentence(
+    tmp_path, monkeypatch, call_script, glimpse_checkpoint, change, sentence
+):
     _save_canvases(tmp_path / "small.npz", 40)
     _save_canvases(tmp_path / "data.npz", 50)
     options = {"checkpoint": glimpse_checkpoint, "data": "data.npz", "json": "scores.json"} | change
     flags = [text for name, value in options.items() for text in (f"--{name}", str(value))]
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("sys.argv", ["evaluate.py", *flags])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(ROOT / "scripts" / "evaluate.py"), run_name="__main__")
-    assert sentence in str(stop.value) and "\n" not in str(stop.value)
+    answer = call_script("evaluate.py", *flags)  # Python prints a text to stderr and ends with 1
+    assert isinstance(answer, str) and sentence in answer and "\n" not in answer
     assert not (tmp_path / "scores.json").exists()
 
 
-def test_options_out_of_range_end_before_any_work(tmp_path, monkeypatch, capsys):
+def test_options_out_of_range_end_before_any_work(tmp_path, call_script, capsys):
     flags = ["--checkpoint", "x", "--data", "y", "--json", str(tmp_path / "z"), "--limit", "0"]
-    monkeypatch.setattr("sys.argv", ["evaluate.py", *flags])
-    with pytest.raises(SystemExit) as stop:
-        runpy.run_path(str(ROOT / "scripts" / "evaluate.py"), run_name="__main__")
-    assert stop.value.code not in (0, None)
+    assert call_script("evaluate.py", *flags) not in (0, None)
     assert "--limit must be at least 1, got 0" in capsys.readouterr().err
