@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import torch
 import tyro
 from tqdm import tqdm
 
@@ -79,8 +78,6 @@ def _render_scenes(arguments: Arguments, spec: SceneSpec) -> Path:
         arguments.layout or "webdataset",
         1000 if arguments.shard_size is None else arguments.shard_size,
     )
-    # Each image needs many small operations and few large ones: more threads only wait.
-    torch.set_num_threads(1)
     with tqdm(total=plan.count, unit="image", disable=not sys.stderr.isatty()) as bar:
         write_bop(arguments.out, plan, bar.update)
     return arguments.out

@@ -2,8 +2,8 @@
 
 import json
 import math
-import os
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,10 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from air3d.data.errors import DataError
-from air3d.data.files import git_commit
+from air3d.data.files import git_commit, replacing
+
+# What numpy.load raises for files that are missing, cut short, damaged, or of another kind.
+_UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -46,19 +49,17 @@ def save_canvases(
         DataError: the file cannot be written.
     """
     path = Path(path)
-    temporary = path.with_name(f"{path.name}.tmp")
+    made_by = json.dumps({**(settings or {}), "git_commit": git_commit()})
     try:
-        with temporary.open("wb") as file:
+        with replacing(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(
                 file,
                 images=canvases.images.numpy(),
                 counts=canvases.counts.numpy(),
                 source=np.array(canvases.source),
-                made_by=np.array(json.dumps({**(settings or {}), "git_commit": git_commit()})),
+                made_by=np.array(made_by),
             )
-        os.replace(temporary, path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise DataError(f"{path}: cannot be written ({error}); choose another folder") from error
 
 
@@ -75,7 +76,7 @@ def load_canvases(path: str | Path) -> CanvasDataset:
     try:
         with np.load(path) as file:
             content = {key: file[key] for key in ("images", "counts", "source") if key in file}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, AttributeError) as error:
+    except _UNREADABLE as error:
         raise DataError(
             f"{path}: cannot be read as an .npz file ({error}); make it anew"
         ) from error
@@ -97,7 +98,7 @@ def saved_settings(path: Path) -> dict:
     try:
         with np.load(path) as file:
             return json.loads(str(file["made_by"]))
-    except (OSError, ValueError, EOFError, KeyError, zipfile.BadZipFile) as error:
+    except (*_UNREADABLE, KeyError) as error:
         raise DataError(
             f"{path}: is there already and does not say what made it; choose another --out"
         ) from error

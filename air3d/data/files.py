@@ -1,23 +1,36 @@
 """Files that appear complete or not at all, and the record of what made them."""
 
+import contextlib
 import hashlib
 import json
 import os
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import air3d
 from air3d.data.errors import DataError
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file under a temporary name, then rename it; an OSError leaves nothing behind."""
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary name to write to; rename it to ``path`` if no error is raised.
+
+    Whatever happens, nothing remains under the temporary name, unless the process is killed.
+    """
     temporary = path.with_name(f"{path.name}.tmp")
     try:
-        temporary.write_bytes(content)
+        yield temporary
         os.replace(temporary, path)
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that appears complete or not at all."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
 
 
 def to_json(content: object) -> bytes:

@@ -1,7 +1,5 @@
 """Multi-MNIST: canvases with several digits, made fresh from a seed."""
 
-import contextlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from air3d.data.canvases import CanvasDataset, load_canvases, save_canvases, sav
 from air3d.data.digits import Digits, Split, load_digits
 from air3d.data.errors import DataError
 from air3d.data.files import check_settings
+from air3d.data.threads import one_thread
 from air3d.scene import GlimpseSpec
 
 __all__ = [
@@ -53,20 +52,9 @@ def make_multi_mnist(spec: GlimpseSpec, digits: Digits, count: int, seed: int) -
     generator = torch.Generator().manual_seed(seed)
     weights = torch.tensor(spec.count, dtype=torch.float64)
     counts = torch.multinomial(weights, count, replacement=True, generator=generator)
-    with _one_thread():
+    with one_thread():
         images = _draw(spec, digits, counts, generator)
     return CanvasDataset(images, counts, digits.source)
-
-
-@contextlib.contextmanager
-def _one_thread() -> Iterator[None]:
-    """Keep torch to one thread: operations this small cost more to share out than to do."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def _draw(

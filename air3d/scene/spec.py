@@ -241,10 +241,11 @@ def load_scene(path: str | Path) -> SceneSpec | GlimpseSpec:
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f", line {place.line + 1}" if place else ""
-        problem = getattr(error, "problem", error)
+        problem = getattr(error, "problem", None) or str(error).splitlines()[0]
         raise SceneFileError(f"{path}{line}: is not valid YAML ({problem})") from error
     if not isinstance(content, dict):
-        raise SceneFileError(f"{path}: must hold keys such as 'decoder' and 'name', is empty")
+        found = "is empty" if content is None else f"holds a {type(content).__name__}"
+        raise SceneFileError(f"{path}: must hold keys such as 'decoder' and 'name', {found}")
     try:
         spec = _ADAPTER.validate_python(content)
     except pydantic.ValidationError as error:

@@ -24,7 +24,8 @@ from air3d.data.bop.format import (
 )
 from air3d.data.bop.models import write_models
 from air3d.data.errors import DataError
-from air3d.data.files import claim, file_digest, to_json, write_atomically
+from air3d.data.files import claim, file_digest, replacing, to_json, write_atomically
+from air3d.data.threads import one_thread
 from air3d.scene import SceneSpec
 
 Layout = Literal["webdataset", "scenewise"]
@@ -82,7 +83,9 @@ class BopPlan:
         }
 
 
-def write_bop(out: Path, plan: BopPlan, progress: Callable[[int], object] = lambda done: None):
+def write_bop(
+    out: Path, plan: BopPlan, progress: Callable[[int], object] = lambda done: None
+) -> None:
     """Write a data set into ``out``, or finish one that was interrupted there.
 
     Every shard (or scene folder) appears complete or not at all; those that are there are kept,
@@ -99,20 +102,34 @@ def write_bop(out: Path, plan: BopPlan, progress: Callable[[int], object] = lamb
     try:
         _claim_folder(out, plan)
         write_models(out / "models", scenes.stream.meshes)
-        for number in range(plan.num_parts):
-            part = plan.part(number)
-            if _part_path(out, plan.layout, number).exists():
-                progress(len(part))
-                continue
-            images = _counted(scenes.images(part.start, part.stop), progress)
-            write_part = _write_shard if plan.layout == "webdataset" else _write_scene
-            write_part(out, number, images)
+        with one_thread():
+            for number in range(plan.num_parts):
+                _write_part(out, plan, number, scenes, progress)
         if plan.layout == "webdataset":
             write_atomically(out / "key_to_shard.json", to_json(_key_to_shard(plan)))
     except OSError as error:
         if made_here and out.is_dir() and not any(out.iterdir()):
             out.rmdir()
         raise DataError(f"{out}: cannot be written ({error}); choose another --out") from error
+
+
+def _write_part(
+    out: Path,
+    plan: BopPlan,
+    number: int,
+    scenes: AnnotatedScenes,
+    progress: Callable[[int], object],
+) -> None:
+    """Write one shard or scene folder, unless it is there."""
+    part = plan.part(number)
+    if _part_path(out, plan.layout, number).exists():
+        progress(len(part))
+        return
+    images = _counted(scenes.images(part.start, part.stop), progress)
+    if plan.layout == "webdataset":
+        _write_shard(out, number, images)
+    else:
+        _write_scene(out, number, images)
 
 
 def _claim_folder(out: Path, plan: BopPlan) -> None:
@@ -148,18 +165,16 @@ def _key_to_shard(plan: BopPlan) -> dict[str, int]:
 
 def _write_shard(out: Path, number: int, images: Iterator[AnnotatedImage]) -> None:
     path = _part_path(out, "webdataset", number)
-    temporary = path.with_name(f"{path.name}.tmp")
-    try:
-        with tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard:
-            for index, image in enumerate(images):
-                for suffix, content in _members(image).items():
-                    # A fresh TarInfo has time 0 and user 0: the bytes depend on nothing else.
-                    member = tarfile.TarInfo(f"{number:06d}_{index:06d}.{suffix}")
-                    member.size = len(content)
-                    shard.addfile(member, io.BytesIO(content))
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with (
+        replacing(path) as temporary,
+        tarfile.open(temporary, "w", format=tarfile.USTAR_FORMAT) as shard,
+    ):
+        for index, image in enumerate(images):
+            for suffix, content in _members(image).items():
+                # A fresh TarInfo has time 0 and user 0: the bytes depend on nothing else.
+                member = tarfile.TarInfo(f"{number:06d}_{index:06d}.{suffix}")
+                member.size = len(content)
+                shard.addfile(member, io.BytesIO(content))
 
 
 def _members(image: AnnotatedImage) -> dict[str, bytes]:

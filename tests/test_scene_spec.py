@@ -1,0 +1,159 @@
+"""Scene files are strict: each fault is answered with file, key and remedy."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from air3d.scene import GlimpseSpec, SceneFileError, SceneSpec, load_scene, scene_to_yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+SCENES = sorted((ROOT / "scenes").glob("*.yaml"))
+
+
+def mesh_scene() -> dict:
+    """Return the content of a valid scene file, to be spoilt."""
+    mesh = str(ROOT / "assets" / "meshes" / "red_cube.ply")
+    return {
+        "decoder": "scene",
+        "name": "test",
+        "image_size": [32, 48],
+        "objects": {
+            "count": [0.25, 0.75],
+            "types": [{"name": "cube", "mesh": mesh, "yaw_symmetry": 4}],
+            "x": {"low": -0.5, "high": 0.5},
+            "y": {"low": -0.5, "high": 0.5},
+        },
+        "camera": {"eye": [0.0, -2.0, 1.0], "field_of_view": 0.7},
+    }
+
+
+def glimpse_scene() -> dict:
+    return {
+        "decoder": "glimpse",
+        "name": "test",
+        "image_size": [50, 50],
+        "glyphs": {"count": [0.5, 0.5]},
+    }
+
+
+def spoil(content: dict, keys: str, value: object) -> dict:
+    """Set the entry at a dotted path; None removes it."""
+    *path, last = keys.split(".")
+    place = content
+    for key in path:
+        place = place[int(key)] if isinstance(place, list) else place[key]
+    index = int(last) if isinstance(place, list) else last
+    if value is None:
+        del place[index]
+    else:
+        place[index] = value
+    return content
+
+
+def write(folder: Path, content: dict) -> Path:
+    path = folder / "scene.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+@pytest.mark.parametrize("path", SCENES, ids=lambda path: path.stem)
+def test_the_scene_files_of_the_repository_are_valid(path):
+    spec = load_scene(path)
+    assert spec.name == path.stem
+    assert sum(spec.count) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("content", [mesh_scene(), glimpse_scene()], ids=["scene", "glimpse"])
+def test_a_spec_survives_its_own_file(tmp_path, content):
+    spec = load_scene(write(tmp_path, content))
+    path = tmp_path / "again.yaml"
+    path.write_text(scene_to_yaml(spec))
+    assert load_scene(path) == spec
+
+
+def test_the_decoder_chooses_the_kind(tmp_path):
+    assert isinstance(load_scene(write(tmp_path, mesh_scene())), SceneSpec)
+    assert isinstance(load_scene(write(tmp_path, glimpse_scene())), GlimpseSpec)
+
+
+def test_mesh_paths_start_at_the_scene_file(tmp_path):
+    (tmp_path / "cube.ply").write_bytes((ROOT / "assets/meshes/red_cube.ply").read_bytes())
+    content = spoil(mesh_scene(), "objects.types.0.mesh", "cube.ply")
+    spec = load_scene(write(tmp_path, content))
+    assert isinstance(spec, SceneSpec)
+    assert spec.mesh_paths == (tmp_path / "cube.ply",)
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "fault"),
+    [
+        ("colour", "red", r"colour: unknown key; remove it or mend its spelling"),
+        ("camera.fov", 0.7, r"camera\.fov: unknown key"),
+        ("camera.field_of_view", None, r"camera\.field_of_view: is required but missing"),
+        ("camera.field_of_view", 4.0, r"camera\.field_of_view: .*less than"),
+        ("camera.eye", [0.0, 0.0, 2.0], r"camera: .*move it sideways"),
+        ("camera.eye", [0.0, float("nan"), 2.0], r"camera\.eye\.1: .*finite"),
+        ("image_size", [8, 64], r"image_size\.0: .*greater than or equal to 16"),
+        ("image_size", [64], r"image_size"),
+        ("name", "two words", r"name: .*match"),
+        ("decoder", "voxels", r"decoder: must be 'scene' \(meshes\) or 'glimpse' \(patches\)"),
+        ("decoder", None, r"decoder: must be"),
+        ("objects.count", [0.5, 0.4], r"objects\.count: .*must sum to 1.*0\.9"),
+        ("objects.count", [1.5, -0.5], r"objects\.count\.1: .*greater than or equal to 0"),
+        ("objects.types", [], r"objects\.types: .*at least 1"),
+        ("objects.x", {"low": 0.5, "high": -0.5}, r"objects\.x: low \(0\.5\) must be less than"),
+        ("objects.types.0.yaw_symmetry", 0, r"yaw_symmetry"),
+        ("objects.types.0.mesh", "gone.ply", r"objects\.types\.0\.mesh: there is no file"),
+        ("noise_std", 0.0, r"noise_std: .*greater than 0"),
+        ("background", [0.0, 0.0, 2.0], r"background\.2: .*less than or equal to 1"),
+        ("light", {"direction": [0.0, 0.0, 0.0]}, r"light\.direction: .*zero vector"),
+        ("render", {"near": 2.0, "far": 1.0}, r"render: near \(2\.0\) must be less than far"),
+    ],
+)
+def test_a_fault_is_answered_with_file_key_and_remedy(tmp_path, keys, value, fault):
+    path = write(tmp_path, spoil(mesh_scene(), keys, value))
+    with pytest.raises(SceneFileError, match=fault) as caught:
+        load_scene(path)
+    message = str(caught.value)
+    assert message.startswith(f"{path}: ")
+    assert "\n" not in message
+
+
+def test_every_fault_is_named_at_once(tmp_path):
+    content = spoil(spoil(glimpse_scene(), "glyphs.size_mean", 0.5), "nois_std", 0.3)
+    with pytest.raises(SceneFileError, match=r"glyphs\.size_mean") as caught:
+        load_scene(write(tmp_path, content))
+    assert "nois_std: unknown key" in str(caught.value)
+
+
+def test_types_must_have_names_of_their_own(tmp_path):
+    content = mesh_scene()
+    content["objects"]["types"] *= 2
+    with pytest.raises(SceneFileError, match=r"objects\.types: names must differ.*cube, cube"):
+        load_scene(write(tmp_path, content))
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ("decoder: scene\n  name: [", r"line 2: is not valid YAML"),
+        ("", r"is empty"),
+        ("- a\n- b\n", r"must hold keys such as .*holds a list"),
+        ("\x00", r"is not valid YAML"),
+    ],
+)
+def test_what_is_no_scene_file_is_refused(tmp_path, text, fault):
+    path = tmp_path / "scene.yaml"
+    path.write_text(text)
+    with pytest.raises(SceneFileError, match=fault) as caught:
+        load_scene(path)
+    assert str(path) in str(caught.value) and "\n" not in str(caught.value)
+
+
+def test_missing_and_binary_files_are_refused(tmp_path):
+    binary = tmp_path / "picture.yaml"
+    binary.write_bytes(b"\xff\xfe\x00")
+    for path in (tmp_path / "gone.yaml", tmp_path, binary):
+        with pytest.raises(SceneFileError, match="cannot be read as a scene file"):
+            load_scene(path)
