@@ -270,7 +270,7 @@ def test_the_truth_of_a_data_set_comes_back_in_metres(tmp_path):
 
 def test_a_missing_open3d_is_answered_with_what_to_install(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "open3d", None)
-    with pytest.raises(open3d_view.ViewerError, match=r"air3d\[viz\].*apt-get install libegl1"):
+    with pytest.raises(open3d_view.ViewerError, match=r"\.\[viz\].*apt-get install libegl1"):
         open3d_view.import_open3d()
 
 

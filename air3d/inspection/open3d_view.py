@@ -33,7 +33,7 @@ def import_open3d() -> ModuleType:
         import open3d
     except (ImportError, OSError) as error:  # OSError: a shared library is missing
         raise ViewerError(
-            f"Open3D cannot be imported ({error}); install it with `pip install 'air3d[viz]'` and, "
+            f"Open3D cannot be imported ({error}); install it with `pip install -e '.[viz]'` and, "
             "on Debian or Ubuntu, `apt-get install libegl1 libusb-1.0-0 libgl1`; "
             "--out FILE.html needs neither"
         ) from error

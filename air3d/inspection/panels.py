@@ -56,8 +56,9 @@ def overlay(
     scale = scale or panel_scale(*image.shape[-2:])
     canvas = _Canvas.over(to_picture(image), scale)
     if estimate.camera is None:
-        for index, patch in enumerate(estimate.objects):
-            _draw_patch(canvas, patch, OBJECT_COLOURS[index % len(OBJECT_COLOURS)])
+        for index, found in enumerate(estimate.objects):
+            if isinstance(found, PatchEstimate):
+                _draw_patch(canvas, found, OBJECT_COLOURS[index % len(OBJECT_COLOURS)])
         return canvas.finish()
     for index, placement in enumerate(placements_of(estimate, meshes)):
         colour = OBJECT_COLOURS[index % len(OBJECT_COLOURS)]

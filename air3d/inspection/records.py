@@ -83,7 +83,7 @@ class Record(_Strict):
     count_probabilities: tuple[Probability, ...]
     log_likelihood: float
     camera: CameraRecord | None
-    objects: tuple[ObjectRecord, ...] | tuple[PatchRecord, ...]
+    objects: tuple[ObjectRecord | PatchRecord, ...]
 
     def to_json(self) -> str:
         """Return the text of the file."""
@@ -135,9 +135,10 @@ def make_record(
     refine_steps: int,
 ) -> Record:
     """Turn an estimate into its record."""
+    height, width = estimate.reconstruction.shape[-2:]
     return Record(
         image=image,
-        image_size=tuple(estimate.reconstruction.shape[-2:]),
+        image_size=(height, width),
         scene=scene,
         checkpoint=checkpoint,
         refine_steps=refine_steps,
