@@ -1,5 +1,6 @@
 """How good estimates are: figures in 3D and 2D, and where each figure comes from."""
 
+from air3d.evaluation.evaluate import Evaluation, evaluate
 from air3d.evaluation.matching import Match, match_objects, yaw_error
 from air3d.evaluation.metrics import (
     CountMetrics,
@@ -13,12 +14,14 @@ from air3d.evaluation.test_sets import TestSet, load_test_set
 
 __all__ = [
     "CountMetrics",
+    "Evaluation",
     "Match",
     "Provenance",
     "SceneMetrics",
     "TestSet",
     "check_writable",
     "count_metrics",
+    "evaluate",
     "load_test_set",
     "match_objects",
     "provenance",

@@ -4,10 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.data import DataError, load_canvases
+from air3d.data import CanvasDataset, DataError, RenderedScenes, load_canvases
 from air3d.data.bop import read_images
 from air3d.data.files import read_json
 from air3d.scene import ABSENT, GlimpseSpec, Mesh, Scenes, SceneSpec
@@ -30,6 +31,20 @@ class TestSet:
     counts: Int[Tensor, " image"]
     scenes: Scenes | None
     source: str
+
+    @classmethod
+    def of_canvases(cls, canvases: CanvasDataset, device: torch.device | str = "cpu") -> "TestSet":
+        """Take canvases for a test set, their images on ``device``."""
+        images = canvases.images[:, None].to(device).float() / 255.0
+        return cls(images, canvases.counts, None, canvases.source)
+
+    @classmethod
+    def of_scenes(
+        cls, rendered: RenderedScenes, device: torch.device | str = "cpu", source: str = "fresh renders"
+    ) -> "TestSet":
+        """Take rendered scenes for a test set, their images on ``device``."""
+        images = rendered.images.to(device)
+        return cls(images, rendered.scenes.count, rendered.scenes, source)
 
     def __len__(self) -> int:
         return len(self.images)
@@ -64,13 +79,12 @@ def load_test_set(
     if isinstance(spec, GlimpseSpec):
         canvases = load_canvases(path)
         _check_size(path, tuple(canvases.images.shape[1:]), spec)
-        images = canvases.images[:, None].float() / 255.0
-        return TestSet(images, canvases.counts, None, canvases.source)
+        return TestSet.of_canvases(canvases)
     _check_record(path, spec)
     rendered = read_images(path)
     _check_size(path, tuple(rendered.images.shape[2:]), spec)
     _check_meshes(path, rendered.scenes, meshes)
-    return TestSet(rendered.images, rendered.scenes.count, rendered.scenes, path.name)
+    return TestSet.of_scenes(rendered, source=path.name)
 
 
 def _check_kind(path: Path, spec: SceneSpec | GlimpseSpec) -> None:

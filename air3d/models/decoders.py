@@ -64,6 +64,9 @@ class GlimpseDecoder(nn.Module):
 class SceneDecoder(nn.Module):
     """Render each step's candidates into layers and composite every hypothesis from them.
 
+    The renderer has no CUDA backend yet: it renders on the CPU, whatever device the poses are
+    on, and images and gradients go to and fro.
+
     Args:
         spec: the scene file: camera, light, background, softness, noise.
         meshes: its meshes.
@@ -75,7 +78,7 @@ class SceneDecoder(nn.Module):
         self.bank = MeshBank.pack(meshes)
         self.camera = camera_of(spec)
         self.noise_std = spec.noise_std
-        self.register_buffer("background", torch.tensor(spec.background), persistent=False)
+        self.background = torch.tensor(spec.background)
 
     def log_likelihood(
         self,
@@ -86,32 +89,29 @@ class SceneDecoder(nn.Module):
         """Return log p(x | h, z); gradients reach every candidate's position and yaw."""
         batch, steps, identities = latents.yaw.shape
         object_to_world = rigid_transform(yaw_rotation(latents.yaw), latents.position)
-        identity = torch.arange(identities, device=images.device).repeat(batch, steps)
         layers = render_layers(
-            self.bank.to(images.device),
-            identity,
-            object_to_world.flatten(1, 2),
-            self.camera.to(images.device),
+            self.bank,
+            torch.arange(identities).repeat(batch, steps),
+            object_to_world.flatten(1, 2).cpu(),
+            self.camera,
             light=self.spec.light,
             softness=self.spec.render,
         )
-        step = torch.arange(steps, device=images.device)
-        selection = torch.where(
-            hypotheses == NO_OBJECT, NO_OBJECT, step * identities + hypotheses
-        )
-        rgb = composite(layers, selection, self.background).rgb
-        return gaussian_log_likelihood(images, rgb.movedim(-1, 2), self.noise_std)
+        hypotheses = hypotheses.cpu()
+        candidate = torch.arange(steps) * identities + hypotheses
+        selection = torch.where(hypotheses == NO_OBJECT, NO_OBJECT, candidate)
+        means = composite(layers, selection, self.background).rgb.movedim(-1, 2)
+        return gaussian_log_likelihood(images, means.to(images.device), self.noise_std)
 
     def image(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
         """Render whole scenes; gradients reach their positions and yaws."""
-        device = scenes.position.device
         rgb = render(
-            self.bank.to(device),
-            scenes.identity,
-            scenes.object_to_world,
-            self.camera.to(device),
+            self.bank,
+            scenes.identity.cpu(),
+            scenes.object_to_world.cpu(),
+            self.camera,
             light=self.spec.light,
             softness=self.spec.render,
             background=self.background,
         )
-        return rgb.movedim(-1, 1)
+        return rgb.movedim(-1, 1).to(scenes.position.device)

@@ -41,6 +41,7 @@ class PoseLatents:
     Attributes:
         position: of the object's origin, world, metres.
         yaw: radians.
+        yaw_modes: the most probable yaws, best first, to start a search from.
         pixel_std: standard deviation of q(place) along u and v, pixels.
         kl: log q - log p of position and yaw at this draw.
         identity_log_prob: log q(identity).
@@ -49,6 +50,7 @@ class PoseLatents:
 
     position: Float[Tensor, "batch *step identity 3"]
     yaw: Float[Tensor, "batch *step identity"]
+    yaw_modes: Float[Tensor, "batch *step identity mode"]
     pixel_std: Float[Tensor, "batch *step identity 2"]
     kl: Float[Tensor, "batch *step identity"]
     identity_log_prob: Float[Tensor, "batch *step identity"]

@@ -24,6 +24,8 @@ from air3d.scene import Mesh, ScenePrior, SceneSpec, camera_of
 GLIMPSE_MARGIN = 1.5
 """Side of the glimpse in diameters of the largest mesh."""
 
+NUM_YAW_MODES = 4
+
 
 @dataclass(frozen=True)
 class TrueObject:
@@ -119,7 +121,7 @@ class PoseHead(nn.Module):
         features = self.look(read_glimpse(images, windows, self.glimpse_size))
         context = torch.cat([features, windows.centre, sight[:, None].cos(), sight[:, None].sin()], 1)
         out = self.tell(context).reshape(len(images), self.num_identities, -1)
-        scale = nn.functional.softplus(out[..., 3:5] - 2.0) + 1e-4
+        scale = nn.functional.softplus(out[..., 3:5] - 2.0) + 3e-3
         tril = torch.diag_embed(scale)
         tril[..., 1, 0] = out[..., 5] * scale[..., 1]
         shape = out.shape[:2]
@@ -156,11 +158,14 @@ class PoseHead(nn.Module):
         repeated = place[:, None].expand(-1, self.num_identities, 2)
         yaw = truth.yaw[:, None].expand(-1, self.num_identities)
         known = nn.functional.one_hot(identity, self.num_identities)
+        location = posterior.place.log_prob(repeated)[row, identity]
+        location_std = posterior.place.scale_tril.diagonal(dim1=-2, dim2=-1)[row, identity]
+        attention = posterior.attention.log_prob(normalised).sum(dim=-1)
         return TaughtPose(
             identity_log_prob=posterior.identity.log_prob(identity),
-            location_log_prob=posterior.place.log_prob(repeated)[row, identity],
+            location_log_prob=_temper_gradient(location, location_std),
             yaw_log_prob=posterior.yaw.log_prob(yaw)[row, identity],
-            attention_log_prob=posterior.attention.log_prob(normalised).sum(dim=-1),
+            attention_log_prob=_temper_gradient(attention, posterior.attention.stddev),
             memory=torch.cat([known.to(normalised.dtype), normalised], dim=-1),
         )
 
@@ -184,6 +189,7 @@ class PoseHead(nn.Module):
         return PoseLatents(
             position=position,
             yaw=yaw,
+            yaw_modes=posterior.yaw.modes(NUM_YAW_MODES),
             pixel_std=spread,
             kl=log_q - self.prior.log_prob_pose(position),
             identity_log_prob=posterior.identity.logits,
@@ -202,6 +208,18 @@ class PoseHead(nn.Module):
 
     def _camera(self, batch: int) -> Camera:
         return self.camera.to(self.half_image.device).expand(batch)
+
+
+def _temper_gradient(
+    log_prob: Float[Tensor, " batch"], std: Float[Tensor, "batch 2"]
+) -> Float[Tensor, " batch"]:
+    """Keep a normal log-density's value, multiply its gradient by its own standard deviation.
+
+    A sharp normal's gradient grows as 1 / std and would drown those of identity and yaw in the
+    layers they share. This is the beta-NLL of Seitzer et al. 2022 with beta = 1/2.
+    """
+    weight = std.detach().log().mean(dim=-1).exp()
+    return log_prob.detach() + weight * (log_prob - log_prob.detach())
 
 
 def standard_deviations_on_plane(

@@ -75,7 +75,7 @@ class YawMixture:
 
     def modes(self, number: int) -> Float[Tensor, "*batch mode"]:
         """Return the ``number`` components of highest peak density, best first, as yaws."""
-        peak = self.log_weight - self.std.log()
+        peak = (self.log_weight - self.std.log()).detach()
         best = peak.topk(number, dim=-1).indices
         folded = self.mean.gather(-1, best)
         folded = torch.where(self.order[..., None] == _CONTINUOUS, 0.0, folded)

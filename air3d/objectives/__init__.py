@@ -6,6 +6,7 @@ Nothing here knows of images, networks or meshes.
 from air3d.objectives.elbo import Elbo, StepTerms, exact_elbo, hypothesis_log_prob
 from air3d.objectives.presence import (
     NO_OBJECT,
+    count_log_prior,
     count_log_prob,
     enumerate_hypotheses,
     geometric_count_log_prior,
@@ -18,6 +19,7 @@ __all__ = [
     "Sleep",
     "StepTerms",
     "TaughtSteps",
+    "count_log_prior",
     "count_log_prob",
     "enumerate_hypotheses",
     "exact_elbo",

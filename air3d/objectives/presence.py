@@ -6,12 +6,14 @@ has no identity, M = 1 and the hypotheses are the N + 1 prefixes.
 """
 
 import itertools
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 NO_OBJECT = -1
+IMPOSSIBLE = 1e-6
 
 
 def count_log_prob(presence_logits: Float[Tensor, "batch step"]) -> Float[Tensor, "batch count"]:
@@ -47,3 +49,15 @@ def geometric_count_log_prior(max_steps: int, per_object: float) -> Float[Tensor
         raise ValueError(f"per_object must be in (0, 1], got {per_object}")
     scores = torch.arange(max_steps + 1) * torch.tensor(per_object).log()
     return scores - scores.logsumexp(dim=0)
+
+
+def count_log_prior(count: Sequence[float], max_steps: int) -> Float[Tensor, " count"]:
+    """Return log p(n), n = 0..max_steps, of a table of probabilities.
+
+    A count that the table excludes gets ``IMPOSSIBLE`` instead of 0: q(n) is a product of
+    sigmoids and never exactly 0, so the ELBO would be minus infinity.
+    """
+    table = torch.full((max_steps + 1,), IMPOSSIBLE)
+    known = min(len(count), max_steps + 1)
+    table[:known] = torch.tensor(count[:known]).clamp(min=IMPOSSIBLE)
+    return (table / table.sum()).log()

@@ -7,7 +7,14 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.geometry import Camera, look_at, pinhole_intrinsics, rigid_transform, yaw_rotation
+from air3d.geometry import (
+    Camera,
+    look_at,
+    pinhole_intrinsics,
+    rigid_transform,
+    transform_points,
+    yaw_rotation,
+)
 from air3d.scene.assets import Mesh
 from air3d.scene.spec import SceneSpec
 
@@ -42,6 +49,18 @@ class Scenes:
 
     def __len__(self) -> int:
         return len(self.identity)
+
+    def near_to_far(self, camera: Camera) -> "Scenes":
+        """Order each scene's objects by their depth from the camera, absent ones last."""
+        depth = transform_points(camera.world_to_camera.expand(len(self), 4, 4), self.position)
+        depth = depth[..., 2].masked_fill(self.identity == ABSENT, math.inf)
+        order = depth.argsort(dim=1)
+        position = self.position.gather(1, order[..., None].expand(-1, -1, 3))
+        return Scenes(self.identity.gather(1, order), position, self.yaw.gather(1, order))
+
+    def to(self, device: torch.device | str) -> "Scenes":
+        """Return the same scenes on another device."""
+        return Scenes(self.identity.to(device), self.position.to(device), self.yaw.to(device))
 
 
 class ScenePrior:

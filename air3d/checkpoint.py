@@ -1,0 +1,155 @@
+"""Checkpoints: a folder that holds all it takes to use a model, or to go on training it.
+
+========================  =================================================================
+``model.safetensors``     the weights
+``config.yaml``           sizes of the model, and how it was trained
+``scene.yaml, meshes/``   the scene file and the meshes it names
+``state.pt``              only in a training's own folder: weights, optimiser, random state
+========================  =================================================================
+"""
+
+import dataclasses
+import io
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import safetensors
+import safetensors.torch
+import torch
+import yaml
+
+from air3d.data.files import write_atomically
+from air3d.models import Air, GlimpseConfig, SceneConfig, build_air
+from air3d.models.patches import PatchPrior
+from air3d.scene import SceneSpec, load_assets, load_scene, scene_to_yaml
+
+WEIGHTS, CONFIG, SCENE, STATE = "model.safetensors", "config.yaml", "scene.yaml", "state.pt"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used or written; the message names the file and the remedy."""
+
+
+def save_model(folder: str | Path, model: Air, training: Mapping[str, object]) -> None:
+    """Write a model, its scene file and its meshes; each file appears whole or not at all.
+
+    Args:
+        folder: made if it is not there.
+        model: what to save.
+        training: how it was trained (command, seed, seconds, ...), for ``config.yaml``.
+
+    Raises:
+        CheckpointError: the folder cannot be written.
+    """
+    folder = Path(folder)
+    config = {"model": _plain(dataclasses.asdict(model.config)), "training": dict(training)}
+    weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(folder / SCENE, _pack_scene(folder, model).encode())
+        write_atomically(folder / CONFIG, yaml.safe_dump(config, sort_keys=False).encode())
+        write_atomically(folder / WEIGHTS, safetensors.torch.save(weights))
+    except OSError as error:
+        raise CheckpointError(f"{folder}: cannot be written ({error}); choose another --out") from error
+
+
+def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Air:
+    """Read a model for inference.
+
+    Raises:
+        CheckpointError: a file is missing, damaged, or does not fit the others.
+        SceneFileError, MeshFileError: the scene file in the checkpoint cannot be used.
+    """
+    folder = Path(folder)
+    for name in (SCENE, CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder}: is no checkpoint, {name} is missing; give the folder that training wrote"
+            )
+    spec = load_scene(folder / SCENE)
+    meshes = load_assets(spec) if isinstance(spec, SceneSpec) else ()
+    kind = SceneConfig if isinstance(spec, SceneSpec) else GlimpseConfig
+    model = build_air(spec, _read_config(folder / CONFIG, kind), meshes)
+    try:
+        weights = safetensors.torch.load_file(folder / WEIGHTS)
+        model.load_state_dict(weights)
+    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(
+            f"{folder / WEIGHTS}: is damaged or belongs to another scene ({reason}); copy the "
+            "checkpoint anew"
+        ) from error
+    return model.to(device).eval()
+
+
+def save_state(folder: Path, state: Mapping[str, object]) -> None:
+    """Write what resuming needs (tensors, numbers, strings), whole or not at all.
+
+    Raises:
+        CheckpointError: the folder cannot be written; the last state is intact.
+    """
+    buffer = io.BytesIO()
+    torch.save(dict(state), buffer)
+    try:
+        write_atomically(folder / STATE, buffer.getvalue())
+    except OSError as error:
+        raise CheckpointError(f"{folder / STATE}: cannot be written ({error})") from error
+
+
+def load_state(folder: Path) -> dict:
+    """Read what :func:`save_state` wrote.
+
+    Raises:
+        CheckpointError: there is no state or it is damaged.
+    """
+    path = folder / STATE
+    if not path.is_file():
+        raise CheckpointError(
+            f"{folder}: holds no {STATE} to resume from; start without --resume, or give the "
+            "folder of a training"
+        )
+    try:
+        return torch.load(path, weights_only=True)
+    except Exception as error:  # torch raises many kinds for a damaged file
+        raise CheckpointError(f"{path}: is damaged ({error}); start without --resume") from error
+
+
+def _pack_scene(folder: Path, model: Air) -> str:
+    """Copy the meshes into the checkpoint and return a scene file that names the copies."""
+    spec = model.spec
+    if not isinstance(spec, SceneSpec):
+        return scene_to_yaml(spec)
+    (folder / "meshes").mkdir(exist_ok=True)
+    types = []
+    for kind, mesh in zip(spec.objects.types, model.meshes, strict=True):
+        copy = Path("meshes") / f"{kind.name}{mesh.path.suffix}"
+        if (folder / copy).resolve() != mesh.path.resolve():
+            temporary = folder / f"{copy}.tmp"
+            shutil.copyfile(mesh.path, temporary)
+            os.replace(temporary, folder / copy)
+        types.append(kind.model_copy(update={"mesh": copy.as_posix()}))
+    objects = spec.objects.model_copy(update={"types": tuple(types)})
+    return scene_to_yaml(spec.model_copy(update={"objects": objects}))
+
+
+def _read_config(path: Path, kind: type[SceneConfig] | type[GlimpseConfig]):
+    """Build the model's sizes from the checkpoint's YAML."""
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
+        if "prior" in values:
+            values["prior"] = PatchPrior(**{k: tuple(v) for k, v in values["prior"].items()})
+        return kind(**values)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(
+            f"{path}: does not describe a model of this version ({error}); train it anew"
+        ) from error
+
+
+def _plain(value):
+    """Turn tuples into lists, which YAML has."""
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, tuple) else value

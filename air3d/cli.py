@@ -1,0 +1,45 @@
+"""What every script does around its one call: read options, end on bad input with one sentence."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeVar
+
+import torch
+import tyro
+
+Arguments = TypeVar("Arguments")
+
+
+def run(main: Callable[[Arguments], None], arguments: type[Arguments], description: str) -> None:
+    """Parse the command line into ``arguments`` and call ``main`` with it.
+
+    Wrong input (any OSError, ValueError or FloatingPointError) ends the program with its one
+    sentence and exit status 1; an interruption with status 130.
+    """
+    program = Path(sys.argv[0]).name
+    warnings.showwarning = lambda message, *_: print(f"{program}: {message}", file=sys.stderr)
+    try:
+        main(tyro.cli(arguments, description=description))
+    except (OSError, ValueError, FloatingPointError) as error:
+        sys.exit(f"{program}: {error}")
+    except KeyboardInterrupt:
+        print(f"{program}: interrupted", file=sys.stderr)
+        sys.exit(130)
+
+
+def choose_device(gpu: bool) -> torch.device:
+    """Return the first CUDA device, or the CPU.
+
+    Raises:
+        ValueError: ``gpu`` is asked for and there is none.
+    """
+    if not gpu:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ValueError(
+            "--gpu: torch finds no CUDA device here (is it a CPU build of torch, or a missing "
+            "driver?); leave --gpu out to use the CPU"
+        )
+    return torch.device("cuda", 0)

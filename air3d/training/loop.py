@@ -1,0 +1,220 @@
+"""The training loop, and what it leaves on disk."""
+
+import json
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import torch
+import tqdm
+from torch import Tensor
+
+from air3d.checkpoint import STATE, CheckpointError, load_state, save_model, save_state
+from air3d.models import Air
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """How long and how fast to train.
+
+    Attributes:
+        iterations: how many steps; or
+        minutes: how long, wall clock. Only ``iterations`` makes a run repeatable bit by bit.
+        learning_rate: Adam's, after ``warmup`` iterations of linear growth.
+        hold: share of the training at full rate; then it falls to nothing along a cosine.
+        max_grad_norm: larger gradients are scaled down to this norm.
+        log_every, validate_every: iterations between lines of ``metrics.jsonl``.
+        checkpoint_seconds: wall-clock time between states that ``--resume`` can start from.
+    """
+
+    iterations: int | None = None
+    minutes: float | None = None
+    learning_rate: float = 1e-3
+    warmup: int = 100
+    hold: float = 0.3
+    max_grad_norm: float = 100.0
+    log_every: int = 50
+    validate_every: int = 500
+    checkpoint_seconds: float = 60.0
+
+    def __post_init__(self):
+        if (self.iterations is None) == (self.minutes is None):
+            raise ValueError("give either --iterations or --minutes, and not both")
+        if (self.iterations or self.minutes or 0) <= 0:
+            raise ValueError("--iterations and --minutes must be greater than 0")
+
+    def rate(self, iteration: int, progress: float) -> float:
+        """Return the learning rate of an iteration, ``progress`` in [0, 1] of the way."""
+        warm = min(1.0, (iteration + 1) / self.warmup)
+        falling = max(0.0, (progress - self.hold) / (1.0 - self.hold))
+        return self.learning_rate * warm * 0.5 * (1.0 + math.cos(math.pi * min(1.0, falling)))
+
+
+@dataclass(frozen=True)
+class Loss:
+    """One step's loss and the figures that go to ``metrics.jsonl`` and the progress bar."""
+
+    value: Tensor
+    figures: Mapping[str, Tensor | float]
+
+
+@dataclass
+class Clock:
+    """How far a training is: iterations done and seconds spent, interruptions left out."""
+
+    settings: TrainSettings
+    iteration: int = 0
+    earlier_seconds: float = 0.0
+    started: float = field(default_factory=time.monotonic)
+
+    @property
+    def seconds(self) -> float:
+        """Seconds spent training, over all its runs."""
+        return self.earlier_seconds + time.monotonic() - self.started
+
+    @property
+    def progress(self) -> float:
+        """Share of the training that is done, at most 1."""
+        if self.settings.iterations is not None:
+            return min(1.0, self.iteration / self.settings.iterations)
+        return min(1.0, self.seconds / (60.0 * (self.settings.minutes or 1.0)))
+
+
+def train(
+    model: Air,
+    loss_of: Callable[[int], Loss],
+    settings: TrainSettings,
+    out: Path,
+    *,
+    record: Mapping[str, object],
+    validate: Callable[[], Mapping[str, float]],
+    resume: bool = False,
+) -> Clock:
+    """Minimise ``loss_of(iteration)`` over the model's parameters.
+
+    Writes to ``out``: ``metrics.jsonl``, ``state.pt`` every ``checkpoint_seconds``, and at the
+    end the model as :func:`air3d.checkpoint.load_model` reads it. With ``resume``, goes on from
+    ``state.pt``: on a CPU, with ``iterations`` set, it ends at the very parameters that an
+    uninterrupted run ends at.
+
+    Args:
+        model: trained in place.
+        loss_of: the loss of iteration number i; random numbers from torch's global state, or
+            from generators that depend on i alone.
+        settings: how long and how fast.
+        out: folder of this training.
+        record: what is trained and how (scene, seed, batch, ...), kept with the model. A resumed
+            run must have the same record.
+        validate: figures on held-out data.
+        resume: go on from the last state in ``out``.
+
+    Raises:
+        CheckpointError: there is no state to resume from, it is another training's, ``out``
+            holds a training and ``resume`` is not set, or ``out`` cannot be written.
+        FloatingPointError: the loss is not finite; the last state is kept.
+    """
+    # Adam's moments of idle units decay into denormal numbers, which cost a CPU 100 cycles each.
+    torch.set_flush_denormal(True)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    clock = Clock(settings)
+    if resume:
+        _restore(out, record, model, optimiser, clock)
+    elif (out / STATE).exists():
+        raise CheckpointError(f"{out}: holds a training; add --resume, or choose another --out")
+    _keep_metrics_until(out, clock.iteration)
+    saved = clock.seconds
+    bar = tqdm.tqdm(total=settings.iterations, initial=clock.iteration, disable=None, unit="it")
+    while clock.progress < 1.0:
+        rate = settings.rate(clock.iteration, clock.progress)
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        loss = loss_of(clock.iteration)
+        if not torch.isfinite(loss.value):
+            raise FloatingPointError(
+                f"the loss of iteration {clock.iteration} is not finite; the last good state is "
+                f"in {out}; resume from it with a lower --train.learning-rate"
+            )
+        optimiser.zero_grad()
+        loss.value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+        optimiser.step()
+        clock.iteration += 1
+        bar.update()
+        if clock.iteration % settings.log_every == 0:
+            _log(out, bar, clock, {"rate": rate, **loss.figures})
+        if clock.iteration % settings.validate_every == 0:
+            _log(out, bar, clock, validate())
+        if clock.seconds - saved > settings.checkpoint_seconds:
+            saved = clock.seconds
+            _save(out, record, model, optimiser, clock)
+    bar.close()
+    _log(out, bar, clock, validate())
+    _save(out, record, model, optimiser, clock)
+    save_model(out, model, {**record, "iterations": clock.iteration, "seconds": round(clock.seconds)})
+    return clock
+
+
+def _save(
+    out: Path,
+    record: Mapping[str, object],
+    model: Air,
+    optimiser: torch.optim.Optimizer,
+    clock: Clock,
+) -> None:
+    state = {
+        "record": dict(record),
+        "model": model.state_dict(),
+        "optimiser": optimiser.state_dict(),
+        "iteration": clock.iteration,
+        "seconds": clock.seconds,
+        "random": torch.get_rng_state(),
+    }
+    save_state(out, state)
+
+
+def _restore(
+    out: Path,
+    record: Mapping[str, object],
+    model: Air,
+    optimiser: torch.optim.Optimizer,
+    clock: Clock,
+) -> None:
+    state = load_state(out)
+    different = [key for key, value in record.items() if state["record"].get(key) != value]
+    if different:
+        raise CheckpointError(
+            f"{out}: was trained with another {', '.join(different)}; repeat its command with "
+            "--resume added, or choose another --out"
+        )
+    model.load_state_dict(state["model"])
+    optimiser.load_state_dict(state["optimiser"])
+    clock.iteration, clock.earlier_seconds = state["iteration"], state["seconds"]
+    torch.set_rng_state(state["random"])
+
+
+def _log(out: Path, bar: tqdm.tqdm, clock: Clock, figures: Mapping[str, Tensor | float]) -> None:
+    """Add a line to ``metrics.jsonl`` and show the figures beside the progress bar."""
+    numbers = {name: round(float(value), 5) for name, value in figures.items()}
+    line = {"iteration": clock.iteration, "seconds": round(clock.seconds, 1), **numbers}
+    with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
+        file.write(json.dumps(line) + "\n")
+    bar.set_postfix({name: f"{value:.4g}" for name, value in numbers.items()})
+
+
+def _keep_metrics_until(out: Path, iteration: int) -> None:
+    """Make the folder; drop lines that an interrupted run wrote after its last state."""
+    path = out / "metrics.jsonl"
+    out.mkdir(parents=True, exist_ok=True)
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = [line for line in lines if _iteration_of(line) <= iteration]
+    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+
+
+def _iteration_of(line: str) -> float:
+    """Return a line's iteration; infinity for one that a crash cut short."""
+    try:
+        return json.loads(line)["iteration"]
+    except (ValueError, KeyError):
+        return math.inf

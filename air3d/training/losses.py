@@ -1,0 +1,59 @@
+"""One batch, one loss: the phases of training."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+from air3d.data import RenderedScenes
+from air3d.models import Air
+from air3d.objectives import geometric_count_log_prior
+from air3d.training.loop import Loss
+
+
+def elbo_loss(
+    model: Air,
+    images: Float[Tensor, "batch channel height width"],
+    count_log_prior: Float[Tensor, " count"],
+) -> Loss:
+    """Return minus the ELBO of unlabelled images, in nats (the wake phase, and all of 2D)."""
+    elbo = model.elbo(images, count_log_prior)
+    figures = {
+        "elbo": elbo.value.mean(),
+        "log_likelihood": elbo.log_likelihood.mean(),
+        "kl_discrete": elbo.kl_discrete.mean(),
+        "kl_latents": elbo.kl_latents.mean(),
+    }
+    return Loss(-elbo.value.mean(), _detached(figures))
+
+
+def sleep_loss(model: Air, batch: RenderedScenes) -> Loss:
+    """Return minus log q(scene | image) of scenes that the model drew (the sleep phase).
+
+    Objects are taught from near to far, an order that the guide can see in the image.
+    """
+    device = next(model.parameters()).device
+    scenes = batch.scenes.near_to_far(model.decoder.camera).to(device)
+    sleep = model.sleep(batch.images.to(device), scenes)
+    figures = {
+        "log_q": sleep.value.mean(),
+        "count": sleep.count.mean(),
+        "identity": sleep.identity.mean(),
+        "location": sleep.location.mean(),
+        "yaw": sleep.yaw.mean(),
+        "attention": sleep.attention.mean(),
+    }
+    return Loss(-sleep.value.mean(), _detached(figures))
+
+
+def annealed_count_log_prior(
+    max_steps: int, iteration: int, *, half_life: float, floor: float
+) -> Float[Tensor, " count"]:
+    """Return log p(n) ~ rho^n, where rho falls from 1 by half every ``half_life`` iterations.
+
+    It starts flat, so that objects are found at all, and ends at ``floor``, so that each object
+    must pay for itself.
+    """
+    return geometric_count_log_prior(max_steps, max(floor, 0.5 ** (iteration / half_life)))
+
+
+def _detached(figures: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach() for name, value in figures.items()}
