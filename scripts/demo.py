@@ -140,7 +140,7 @@ def scene_figures(results: SceneResults) -> dict[str, str]:
     steps = f"after {REFINE_STEPS} refinement steps"
     figures = {
         "identity right": _percent(results.refined.identity_accuracy),
-        "position error (median, of the object's diameter), one pass": _percent(
+        "position error (median), one pass": _percent(
             results.one_pass.position_in_diameters.median
         ),
         f"position error, {steps}": _percent(results.refined.position_in_diameters.median),
@@ -184,8 +184,8 @@ def _write(out: Path, scenes: SceneResults, digits: DigitResults, origin: Proven
         report.figures_section(
             "3D: which object, where, how turned",
             scene_figures(scenes),
-            f"On {len(scenes.test_set)} scenes rendered for this report with seed {origin.seed}; "
-            "the network never saw a labelled image.",
+            f"On {len(scenes.test_set)} scenes rendered for this report with seed {origin.seed}. "
+            "A position error is a share of the object's diameter.",
         ),
         report.scenes_section(
             "What it saw and what it found",
@@ -212,8 +212,8 @@ def _write(out: Path, scenes: SceneResults, digits: DigitResults, origin: Proven
         out / "report.html",
         title="From images to objects",
         lead="A network looks at a picture and says which object it shows, where it stands and how "
-        "it is turned; a differentiable renderer then makes the answer exact. It learned this "
-        "from unlabelled images alone.",
+        "it is turned; a differentiable renderer then makes the answer exact. All it was given "
+        "to learn from are meshes and a scene file: nobody labelled an image.",
         sections=sections,
         footer=f"{origin.command} · seed {origin.seed} · commit {origin.commit or 'unknown'} · "
         f"{origin.processor}, {origin.cores} cores · {origin.time}",

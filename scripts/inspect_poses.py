@@ -26,6 +26,7 @@ from air3d.inspection.glb import build_scene, scene_html
 from air3d.inspection.open3d_view import View, ViewerError
 from air3d.inspection.panels import sheet
 from air3d.inspection.records import (
+    FORMAT,
     Record,
     RecordError,
     read_record,
@@ -103,9 +104,9 @@ def result_paths(result: Path) -> list[Path]:
     """Return the JSON files to look at."""
     if not result.is_dir():
         return [result]
-    paths = sorted(result.glob("*.json"))
+    paths = [path for path in sorted(result.glob("*.json")) if FORMAT.encode() in path.read_bytes()]
     if not paths:
-        raise InputError(f"{result}: has no .json file; write results with scripts/infer.py")
+        raise InputError(f"{result}: holds no result; write some with scripts/infer.py")
     if len(paths) > MAX_PICTURES:
         raise InputError(
             f"{result}: holds {len(paths)} results, at most {MAX_PICTURES} are shown at once; "

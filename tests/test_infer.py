@@ -182,14 +182,22 @@ def test_a_failed_write_leaves_nothing_behind(image, checkpoint, tmp_path, obsta
     assert [path.name for path in out.iterdir()] == [obstacle]
 
 
-def test_scripts_end_with_one_line_and_status_1(run_script, image, tmp_path):
+def test_infer_ends_with_one_line_and_status_1(run_script, image, tmp_path):
     done = run_script("infer.py", image, "--checkpoint", tmp_path / "no", "--out", tmp_path / "o")
     assert done.returncode == 1 and not done.stdout
     assert done.stderr.startswith("infer: ") and done.stderr.count("\n") == 1
     assert not (tmp_path / "o").exists()
-    done = run_script("inspect_poses.py", tmp_path / "no.json", "--out", tmp_path / "x.html")
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"inspect_poses: {tmp_path}/no.json: cannot be read")
+
+
+def test_inspect_ends_with_a_sentence(call_script, tmp_path):
+    code = call_script("inspect_poses.py", tmp_path / "no.json", "--out", tmp_path / "x.html")
+    assert str(code).startswith(f"inspect_poses: {tmp_path}/no.json: cannot be read")
+
+
+def test_the_command_line_of_infer(call_script, image, checkpoint, tmp_path):
+    options = ("--checkpoint", checkpoint, "--out", tmp_path / "out", "--refine-steps", "1")
+    assert call_script("infer.py", image, *options) == 0
+    assert (tmp_path / "out" / "photo.json").is_file()
 
 
 @pytest.fixture
@@ -229,7 +237,8 @@ def test_inspect_answers_options_that_conflict(result, tmp_path, monkeypatch):
     assert "must end in" in sentence(out=tmp_path / "x.jpg")
     assert "folder that exists" in sentence(out=tmp_path / "no" / "x.png")
     (tmp_path / "empty").mkdir()
-    assert "no .json file" in sentence(result=tmp_path / "empty", out=tmp_path / "x.png")
+    assert "holds no result" in sentence(result=tmp_path / "empty", out=tmp_path / "x.png")
+    (result.parent / "scores.json").write_text("{}")
     (result.parent / "second.json").write_text(result.read_text())
     assert "holds 2 results" in sentence(result=result.parent, out=tmp_path / "x.html")
 

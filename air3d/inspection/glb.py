@@ -187,10 +187,10 @@ def _look_from_the_side(
         direction = np.array([1.0, 0.0, 0.0])
     direction = direction / np.linalg.norm(direction) + [0.0, 0.0, 0.5]
     direction /= np.linalg.norm(direction)
-    target = centre + 0.38 * arm
-    radius = max(0.62 * float(np.linalg.norm(arm)), half_side + 0.38 * float(np.linalg.norm(arm)))
+    target = centre + 0.45 * arm
+    radius = max(0.62 * float(np.linalg.norm(arm)), half_side + 0.45 * float(np.linalg.norm(arm)))
     # The scene is not a ball, so it may come nearer than its bounding sphere would allow.
-    eye = target + 0.76 * radius / np.sin(0.5 * VIEW_HEIGHT) * direction
+    eye = target + 0.68 * radius / np.sin(0.5 * VIEW_HEIGHT) * direction
     view_to_world = invert_rigid(look_at(torch.tensor(eye), torch.tensor(target)))
     degrees = np.degrees(VIEW_HEIGHT)
     scene.camera = trimesh.scene.Camera(

@@ -19,7 +19,7 @@ h3 { margin: 0; font-size: 16px; }
 .lead { max-width: 46em; margin: 0; font-size: 18px; color: #4b5563; }
 section { margin-top: 48px; }
 .note { max-width: 54em; margin: 0 0 16px; color: var(--faint); }
-.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(240px, 1fr)); gap: 12px; }
+.tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(150px, 1fr)); gap: 12px; }
 .tile {
   padding: 16px 18px; background: var(--paper); border: 1px solid var(--line);
   border-radius: 10px;
