@@ -111,13 +111,18 @@ class PoseHead(nn.Module):
             self.register_buffer(name, value, persistent=False)
 
     def posterior(
-        self, images: Float[Tensor, "batch channel height width"], state: Float[Tensor, "batch state"]
+        self,
+        images: Float[Tensor, "batch channel height width"],
+        state: Float[Tensor, "batch state"],
+        *,
+        fixed_window: bool = False,
     ) -> PosePosterior:
-        """Return q of the next object; the glimpse's window carries no gradient."""
+        """Return q of the next object; ``fixed_window`` stops gradients to the glimpse's window."""
         camera = self._camera(len(images))
         loc, raw_scale = self.attend(state).chunk(2, dim=-1)
         attention = Normal(loc, nn.functional.softplus(raw_scale) + 1e-3)
-        windows, sight = self._window(loc.detach().clamp(-1, 1), camera)
+        centre = (loc.detach() if fixed_window else loc).clamp(-1, 1)
+        windows, sight = self._window(centre, camera)
         features = self.look(read_glimpse(images, windows, self.glimpse_size))
         context = torch.cat([features, windows.centre, sight[:, None].cos(), sight[:, None].sin()], 1)
         out = self.tell(context).reshape(len(images), self.num_identities, -1)
@@ -148,8 +153,11 @@ class PoseHead(nn.Module):
         return self._latents(posterior, posterior.place.mean, posterior.yaw.modes(1)[..., 0])
 
     def teach(self, images: Tensor, state: Tensor, truth: TrueObject) -> TaughtPose:
-        """Score the true object; where it is absent the scores are finite and mean nothing."""
-        posterior = self.posterior(images, state)
+        """Score the true object; where it is absent the scores are finite and mean nothing.
+
+        The window is taught by its own term, so the others do not move it.
+        """
+        posterior = self.posterior(images, state, fixed_window=True)
         identity = truth.identity.clamp(min=0)
         row = torch.arange(len(identity), device=identity.device)
         pixels = project(self._camera(len(images)), truth.position[:, None]).pixels[:, 0]

@@ -8,6 +8,7 @@ the discrete part of the model adds no variance to the gradient (no score functi
 baseline). Eslami et al. 2016, eq. 4, estimate the same bound by sampling n.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -78,7 +79,7 @@ def exact_elbo(
     """
     num_identities = steps.identity_log_prob.shape[-1]
     count = (hypotheses != NO_OBJECT).sum(dim=1)
-    log_prior = count_log_prior[count] - count * torch.tensor(float(num_identities)).log()
+    log_prior = count_log_prior[count] - count.to(count_log_prior) * math.log(num_identities)
     log_q = hypothesis_log_prob(steps, hypotheses)
     q = log_q.exp()
     expected_likelihood = (q * log_likelihood).sum(dim=1)

@@ -1,0 +1,166 @@
+"""The exact sum over counts and identities, held against brute force and against sampling."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from air3d.objectives import (
+    NO_OBJECT,
+    StepTerms,
+    TaughtSteps,
+    count_log_prior,
+    count_log_prob,
+    enumerate_hypotheses,
+    exact_elbo,
+    geometric_count_log_prior,
+    hypothesis_log_prob,
+    sleep_objective,
+)
+
+BATCH, STEPS, IDENTITIES = 4, 3, 2
+
+
+@pytest.fixture
+def steps() -> StepTerms:
+    torch.manual_seed(0)
+    identity = torch.randn(BATCH, STEPS, IDENTITIES, dtype=torch.float64).log_softmax(dim=-1)
+    return StepTerms(
+        presence_logits=torch.randn(BATCH, STEPS, dtype=torch.float64),
+        identity_log_prob=identity,
+        kl=torch.rand(BATCH, STEPS, IDENTITIES, dtype=torch.float64),
+    )
+
+
+def test_probabilities_of_counts_sum_to_one():
+    logits = torch.tensor([[-50.0, 3.0, 0.2], [50.0, 50.0, 50.0], [0.0, 0.0, 0.0]])
+    torch.testing.assert_close(count_log_prob(logits).exp().sum(dim=1), torch.ones(3))
+
+
+def test_count_is_the_number_of_leading_ones():
+    logits = torch.tensor([[2.0, -1.0]], dtype=torch.float64)
+    go = logits.sigmoid()[0]
+    expected = torch.stack([1 - go[0], go[0] * (1 - go[1]), go[0] * go[1]])
+    torch.testing.assert_close(count_log_prob(logits)[0].exp(), expected)
+
+
+def test_hypotheses_are_all_prefixes_with_all_identities():
+    rows = [tuple(row) for row in enumerate_hypotheses(2, 2).tolist()]
+    none = NO_OBJECT
+    assert rows == [(none, none), (0, none), (1, none), (0, 0), (0, 1), (1, 0), (1, 1)]
+    assert enumerate_hypotheses(3).tolist() == [[-1, -1, -1], [0, -1, -1], [0, 0, -1], [0, 0, 0]]
+
+
+def test_hypotheses_are_normalised(steps):
+    log_q = hypothesis_log_prob(steps, enumerate_hypotheses(STEPS, IDENTITIES))
+    torch.testing.assert_close(log_q.exp().sum(dim=1), torch.ones(BATCH, dtype=torch.float64))
+
+
+def test_exact_elbo_is_the_sum_written_out(steps):
+    hypotheses = enumerate_hypotheses(STEPS, IDENTITIES)
+    likelihood = torch.randn(BATCH, len(hypotheses), dtype=torch.float64)
+    prior = geometric_count_log_prior(STEPS, 0.3).double()
+    elbo = exact_elbo(likelihood, steps, hypotheses, prior)
+    go = steps.presence_logits.sigmoid()
+    for row in range(BATCH):
+        total = 0.0
+        for h, hypothesis in enumerate(hypotheses.tolist()):
+            present = [k for k in hypothesis if k != NO_OBJECT]
+            count = len(present)
+            q = math.prod(go[row, :count].tolist())
+            q *= 1 - go[row, count].item() if count < STEPS else 1.0
+            q *= math.prod(
+                steps.identity_log_prob[row, i, k].exp().item() for i, k in enumerate(present)
+            )
+            log_p = prior[count].item() - count * math.log(IDENTITIES)
+            kl = sum(steps.kl[row, i, k].item() for i, k in enumerate(present))
+            total += q * (likelihood[row, h].item() + log_p - math.log(q) - kl)
+        assert elbo.value[row].item() == pytest.approx(total, rel=1e-10)
+    parts = elbo.log_likelihood - elbo.kl_discrete - elbo.kl_latents
+    torch.testing.assert_close(elbo.value, parts)
+
+
+def test_gradient_is_what_the_score_function_estimates_on_average(steps):
+    """Enumerating outcomes of the score-function estimator gives the exact gradient."""
+    hypotheses = enumerate_hypotheses(STEPS, IDENTITIES)
+    likelihood = torch.randn(BATCH, len(hypotheses), dtype=torch.float64)
+    prior = geometric_count_log_prior(STEPS, 0.3).double()
+    logits = steps.presence_logits.clone().requires_grad_()
+    terms = StepTerms(logits, steps.identity_log_prob, steps.kl)
+    exact_elbo(likelihood, terms, hypotheses, prior).value.sum().backward()
+    exact = logits.grad.clone()
+
+    logits.grad = None
+    log_q = hypothesis_log_prob(terms, hypotheses)
+    count = (hypotheses != NO_OBJECT).sum(dim=1)
+    kl = torch.zeros(BATCH, len(hypotheses), dtype=torch.float64)
+    for h, i in itertools.product(range(len(hypotheses)), range(STEPS)):
+        if hypotheses[h, i] != NO_OBJECT:
+            kl[:, h] += steps.kl[:, i, hypotheses[h, i]]
+    log_prior = prior[count] - count * math.log(IDENTITIES)
+    reward = likelihood + log_prior - log_q.detach() - kl
+    (log_q.detach().exp() * reward * log_q).sum().backward()
+    torch.testing.assert_close(exact, logits.grad)
+
+
+def test_gradcheck(steps):
+    hypotheses = enumerate_hypotheses(STEPS, IDENTITIES)
+    prior = geometric_count_log_prior(STEPS, 0.3).double()
+
+    def value(likelihood, logits, identity, kl):
+        terms = StepTerms(logits, identity.log_softmax(dim=-1), kl)
+        return exact_elbo(likelihood, terms, hypotheses, prior).value
+
+    inputs = [
+        torch.randn(BATCH, len(hypotheses), dtype=torch.float64),
+        steps.presence_logits,
+        steps.identity_log_prob,
+        steps.kl,
+    ]
+    assert torch.autograd.gradcheck(value, [t.clone().requires_grad_() for t in inputs])
+
+
+def test_elbo_is_the_evidence_where_q_is_the_posterior():
+    """One step, two identities, no continuous latents: with q = p(h | x) the bound is tight."""
+    hypotheses = enumerate_hypotheses(1, 2)
+    likelihood = torch.tensor([[-1.0, -3.0, 0.5]], dtype=torch.float64)
+    prior = torch.tensor([0.4, 0.6], dtype=torch.float64).log()
+    joint = likelihood + torch.stack([prior[0], *(prior[1:] - math.log(2)).expand(2)])
+    evidence = joint.logsumexp(dim=1)
+    posterior = (joint - evidence[:, None])[0]
+    present = posterior[1:].logsumexp(dim=0)
+    terms = StepTerms(
+        presence_logits=(present - posterior[0]).reshape(1, 1),
+        identity_log_prob=(posterior[1:] - present).reshape(1, 1, 2),
+        kl=torch.zeros(1, 1, 2, dtype=torch.float64),
+    )
+    torch.testing.assert_close(exact_elbo(likelihood, terms, hypotheses, prior).value, evidence)
+    worse = StepTerms(terms.presence_logits + 1.0, terms.identity_log_prob, terms.kl)
+    assert exact_elbo(likelihood, worse, hypotheses, prior).value < evidence
+
+
+def test_count_priors_are_normalised_and_finite():
+    for prior in (geometric_count_log_prior(3, 0.01), count_log_prior([0.0, 1.0], 3)):
+        assert torch.isfinite(prior).all()
+        assert prior.exp().sum().item() == pytest.approx(1.0)
+    assert count_log_prior([0.25, 0.75], 1).exp().tolist() == pytest.approx([0.25, 0.75])
+
+
+def test_geometric_prior_refuses_what_is_no_ratio():
+    with pytest.raises(ValueError, match="per_object must be in"):
+        geometric_count_log_prior(3, 0.0)
+
+
+def test_sleep_ignores_steps_without_an_object():
+    torch.manual_seed(1)
+    count = torch.tensor([0, 2])
+    fields = [torch.randn(2, 3, requires_grad=True) for _ in range(5)]
+    sleep = sleep_objective(TaughtSteps(*fields), count)
+    sleep.value.sum().backward()
+    for field in fields[1:]:
+        assert (field.grad != 0).tolist() == [[False] * 3, [True, True, False]]
+    expected = count_log_prob(fields[0])[torch.arange(2), count] + torch.stack(
+        [torch.tensor(0.0), sum(field[1, :2].sum() for field in fields[1:])]
+    )
+    torch.testing.assert_close(sleep.value, expected)
