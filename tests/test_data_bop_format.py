@@ -175,9 +175,10 @@ def test_models_are_in_millimetres_with_their_colours_and_symmetries(tmp_path):
             assert entry[f"size_{axis}"] == pytest.approx(extent, abs=1e-3)
     turns = [np.array(turn).reshape(4, 4) for turn in info["1"]["symmetries_discrete"]]
     assert len(turns) == 3 and all(turn[3].tolist() == [0, 0, 0, 1] for turn in turns)
-    corners = {tuple(corner) for corner in meshes[0].vertices.numpy().round(4).tolist()}
+    cube = meshes[0].vertices.double().numpy()
+    corners = {tuple(corner) for corner in cube.round(4).tolist()}
     for turn in turns:
-        turned = (meshes[0].vertices.numpy() @ turn[:3, :3].T).round(4).tolist()
+        turned = (cube @ turn[:3, :3].T).round(4).tolist()
         assert {tuple(corner) for corner in turned} == corners
     assert info["2"]["symmetries_continuous"] == [{"axis": [0, 0, 1], "offset": [0, 0, 0]}]
     assert not any(key.startswith("symmetries") for key in info["3"])

@@ -1,0 +1,350 @@
+"""BOP data sets are complete, exact, repeatable, and read back as they were written."""
+
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from air3d.data import BopDataset, BopPlan, DataError, read_images, write_bop
+from air3d.data.bop.annotate import AnnotatedScenes, surround
+from air3d.data.bop.format import rle_to_mask
+from air3d.geometry import project
+from air3d.render import render_depth
+from air3d.scene import ABSENT, SceneSpec, load_scene
+
+ROOT = Path(__file__).resolve().parent.parent
+COUNT, SHARD, SEED = 21, 8, 3
+
+
+@pytest.fixture(scope="module")
+def spec() -> SceneSpec:
+    """Return none to three objects, spread so wide that some leave the image or hide others."""
+    spec = load_scene(ROOT / "scenes" / "single_object.yaml")
+    assert isinstance(spec, SceneSpec)
+    content = spec.model_dump(mode="json") | {"image_size": [24, 32]}
+    content["objects"]["count"] = [0.2, 0.2, 0.3, 0.3]
+    content["objects"] |= {"x": {"low": -1.1, "high": 1.1}, "y": {"low": -0.5, "high": 0.5}}
+    return SceneSpec.model_validate(content).model_copy(update={"folder": spec.folder})
+
+
+@pytest.fixture(scope="module")
+def shards(spec, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("bop") / "shards"
+    write_bop(path, BopPlan(spec, COUNT, SEED, shard_size=SHARD))
+    return path
+
+
+@pytest.fixture(scope="module")
+def loose(spec, tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("bop") / "loose"
+    write_bop(path, BopPlan(spec, COUNT, SEED, layout="scenewise", shard_size=SHARD))
+    return path
+
+
+@pytest.fixture
+def copy(shards, tmp_path) -> Path:
+    return Path(shutil.copytree(shards, tmp_path / "copy"))
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return all files of a data set; the commit, which is not compared, apart."""
+    files = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in folder.rglob("*")
+        if path.is_file()
+    }
+    info = json.loads(files["dataset_info.json"])
+    info.pop("git_commit")
+    return files | {"dataset_info.json": json.dumps(info).encode()}
+
+
+def member(shard: Path, name: str) -> bytes:
+    with tarfile.open(shard) as file:
+        extracted = file.extractfile(name)
+        assert extracted is not None
+        return extracted.read()
+
+
+def test_shards_hold_every_image_once_with_all_its_parts(shards):
+    names = sorted(path.name for path in shards.iterdir())
+    assert names == [
+        "dataset_info.json",
+        "key_to_shard.json",
+        "models",
+        *(f"shard-{number:06d}.tar" for number in range(3)),
+    ]
+    key_to_shard = json.loads((shards / "key_to_shard.json").read_text())
+    found = {}
+    for number in range(3):
+        with tarfile.open(shards / f"shard-{number:06d}.tar") as file:
+            for name in file.getnames():
+                key, _, suffix = name.partition(".")
+                assert key_to_shard[key] == number
+                found.setdefault(key, []).append(suffix)
+    assert list(found) == list(key_to_shard) and len(found) == COUNT
+    parts = "rgb.png depth.png camera.json gt.json gt_info.json mask.json mask_visib.json".split()
+    assert all(suffixes == parts for suffixes in found.values())
+
+
+def test_the_data_set_says_what_made_it(shards, spec):
+    info = json.loads((shards / "dataset_info.json").read_text())
+    assert info["seed"] == SEED and info["count"] == COUNT
+    restored = SceneSpec.model_validate(info["scene"])
+    assert restored.model_copy(update={"folder": spec.folder}) == spec
+    assert set(info) >= {"air3d_version", "git_commit", "mesh_sha256", "layout", "shard_size"}
+
+
+def test_both_layouts_say_the_same(shards, loose):
+    for a, b in zip(BopDataset(shards), BopDataset(loose), strict=True):
+        assert a.key == b.key and torch.equal(a.rgb, b.rgb)
+        assert torch.equal(a.camera.intrinsics, b.camera.intrinsics)
+        assert [o.identity for o in a.objects] == [o.identity for o in b.objects]
+        for first, second in zip(a.objects, b.objects, strict=True):
+            assert torch.equal(first.object_to_world, second.object_to_world)
+            assert first.visib_fract == second.visib_fract
+    scene = loose / "train" / "000000"
+    for index in range(SHARD):
+        rle = json.loads(member(shards / "shard-000000.tar", f"000000_{index:06d}.mask.json"))
+        for number in map(int, rle):
+            picture = Image.open(scene / "mask" / f"{index:06d}_{number:06d}.png")
+            assert np.array_equal(np.array(picture) == 255, rle_to_mask(rle[str(number)]))
+
+
+def test_images_and_scenes_come_back_as_they_were_drawn(shards, spec):
+    scenes = AnnotatedScenes(spec, SEED)
+    drawn = scenes.stream.batch(0)
+    read = read_images(shards)
+    assert read.images.shape == (COUNT, 3, 24, 32)
+    rounded = (drawn.images.clamp(0, 1) * 255).round() / 255
+    torch.testing.assert_close(read.images[: scenes.chunk], rounded, atol=1e-6, rtol=0)
+    first = slice(0, scenes.chunk)
+    assert torch.equal(read.scenes.identity[first], drawn.scenes.identity)
+    assert set(read.scenes.count.tolist()) == {0, 1, 2, 3}
+    present = drawn.scenes.identity != ABSENT
+    for name in ("position", "yaw"):
+        mine, theirs = getattr(read.scenes, name)[first], getattr(drawn.scenes, name)
+        torch.testing.assert_close(mine[present], theirs[present], atol=1e-5, rtol=0)
+
+
+def test_the_camera_comes_back(shards, spec):
+    camera = AnnotatedScenes(spec, SEED).stream.camera
+    read = BopDataset(shards)[5].camera
+    torch.testing.assert_close(read.intrinsics, camera.intrinsics)
+    torch.testing.assert_close(read.world_to_camera, camera.world_to_camera)
+    assert read.image_size == (24, 32)
+
+
+def test_silhouettes_are_those_of_the_whole_surrounding_image(spec):
+    scenes = AnnotatedScenes(spec, SEED)
+    stream = scenes.stream
+    truncated = hidden = 0
+    for image in scenes.images(0, COUNT):
+        if len(image.identity) == 0:
+            assert not np.isfinite(image.depth).any()
+            continue
+        poses = image.object_to_world[None]
+        camera = surround(image.camera)
+        large = render_depth(stream.bank, image.identity[None], poses, camera)[0].numpy()
+        differs = np.isfinite(large) != image.silhouettes
+        assert differs.sum() <= 1  # a pixel centre on an edge may fall to either side
+        assert not (image.visible.sum(axis=0) > 1).any()
+        assert np.array_equal(image.visible.any(axis=0), np.isfinite(image.depth))
+        assert not (image.visible & ~image.masks).any()
+        truncated += int((image.masks.sum((1, 2)) < image.silhouettes.sum((1, 2))).sum())
+        hidden += int((image.visible.sum((1, 2)) < image.masks.sum((1, 2))).sum())
+    assert truncated > 0 and hidden > 0  # else this test would not test much
+
+
+def test_depth_agrees_with_the_poses(shards, spec):
+    """At each object's visible centre, the depth is that of its surface, before its origin."""
+    checked = 0
+    for index in range(SHARD):
+        key = f"000000_{index:06d}"
+        shard = shards / "shard-000000.tar"
+        depth = np.array(Image.open(io.BytesIO(member(shard, f"{key}.depth.png"))))
+        visible = json.loads(member(shard, f"{key}.mask_visib.json"))
+        for number, pose in enumerate(json.loads(member(shard, f"{key}.gt.json"))):
+            mask = rle_to_mask(visible[str(number)])
+            if mask.sum() > 20:
+                ahead = pose["cam_t_m2c"][2] - depth[mask].min()
+                assert 100 < ahead < 350  # millimetres: between half a side and half a diagonal
+                assert (depth[mask] > 0).all()
+                checked += 1
+    assert checked > 3
+
+
+def test_boxes_lie_around_the_projected_objects(shards):
+    dataset = BopDataset(shards)
+    shard = shards / "shard-000000.tar"
+    for index in range(SHARD):
+        image = dataset[index]
+        infos = json.loads(member(shard, f"{image.key}.gt_info.json"))
+        for entry, info in zip(image.objects, infos, strict=True):
+            if info["px_count_visib"] == 0:
+                continue
+            origin = entry.object_to_world[:3, 3][None, None]
+            u, v = project(image.camera, origin).pixels[0, 0].tolist()
+            left, top, width, height = info["bbox_obj"]
+            assert left <= u <= left + width + 1 and top <= v <= top + height + 1
+
+
+def test_the_same_plan_gives_the_same_bytes_and_another_seed_others(spec, shards, tmp_path):
+    write_bop(tmp_path / "again", BopPlan(spec, COUNT, SEED, shard_size=SHARD))
+    assert contents(tmp_path / "again") == contents(shards)
+    write_bop(tmp_path / "other", BopPlan(spec, COUNT, SEED + 1, shard_size=SHARD))
+    shard = "shard-000000.tar"
+    assert (tmp_path / "other" / shard).read_bytes() != (shards / shard).read_bytes()
+
+
+def test_an_image_does_not_depend_on_shards_or_count(spec, shards, tmp_path):
+    write_bop(tmp_path / "few", BopPlan(spec, 11, SEED, shard_size=5))
+    few, many = read_images(tmp_path / "few"), read_images(shards)
+    assert torch.equal(few.images, many.images[:11])
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "scenewise"])
+def test_an_interrupted_run_is_finished_to_the_same_bytes(spec, shards, loose, tmp_path, layout):
+    plan = BopPlan(spec, COUNT, SEED, layout=layout, shard_size=SHARD)
+
+    def interrupt(done: int, seen: list[int] = []) -> None:  # noqa: B006
+        seen.append(done)
+        if sum(seen) == 12:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write_bop(tmp_path / "set", plan, interrupt)
+    assert not list((tmp_path / "set").rglob("*.tmp"))
+    with pytest.raises(DataError, match=f"holds 8 of {COUNT} images; finish it by"):
+        BopDataset(tmp_path / "set")
+    done: list[int] = []
+    write_bop(tmp_path / "set", plan, done.append)
+    assert done[0] == 8 and sum(done) == COUNT
+    assert contents(tmp_path / "set") == contents(shards if layout == "webdataset" else loose)
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"seed": 9}, "seed"),
+        ({"count": 22}, "count"),
+        ({"shard_size": 7}, "shard_size"),
+        ({"layout": "scenewise"}, "layout"),
+    ],
+)
+def test_other_settings_are_refused_and_change_nothing(spec, copy, change, named):
+    before = contents(copy)
+    settings = {"count": COUNT, "seed": SEED, "shard_size": SHARD} | change
+    with pytest.raises(DataError, match=rf"made with other settings \({named}\)"):
+        write_bop(copy, BopPlan(spec, **settings))
+    assert contents(copy) == before
+
+
+def test_a_folder_with_other_files_is_left_alone(spec, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match=r"holds other files \(thesis\.txt\)"):
+        write_bop(tmp_path, BopPlan(spec, 2, 0))
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.parametrize(
+    ("settings", "fault"),
+    [
+        ({"count": 0, "seed": 0}, "count must be at least 1"),
+        ({"count": 1, "seed": -1}, "seed must not be negative"),
+        ({"count": 1, "seed": 0, "shard_size": 1001}, r"1 to 1000 \(BOP's limit\), got 1001"),
+        ({"count": 1, "seed": 0, "shard_size": 0}, "shard size must be 1 to 1000"),
+    ],
+)
+def test_senseless_plans_are_refused(spec, settings, fault):
+    with pytest.raises(DataError, match=fault):
+        BopPlan(spec, **settings)
+
+
+def test_a_truncated_shard_is_named_wherever_it_is_cut(copy):
+    shard = copy / "shard-000001.tar"
+    whole = shard.read_bytes()
+    for keep in (0, 100, 700, len(whole) // 2, len(whole) // 3 * 2):
+        shard.write_bytes(whole[:keep])
+        with pytest.raises(DataError) as caught:
+            BopDataset(copy)
+        message = str(caught.value)
+        assert "\n" not in message
+        assert f"{shard}: is truncated" in message or f"of {COUNT} images" in message
+
+
+def test_a_shard_cut_between_two_members_is_noticed(copy):
+    shard = copy / "shard-000002.tar"
+    with tarfile.open(shard) as file:
+        border = next(m.offset for m in file if m.name.endswith("000004.gt.json"))
+    shard.write_bytes(shard.read_bytes()[:border])
+    with pytest.raises(DataError, match=rf"{shard}: 000002_000004: has no \.gt\.json"):
+        list(BopDataset(copy))
+
+
+def test_damaged_members_are_named(copy):
+    shard = copy / "shard-000000.tar"
+    whole = shard.read_bytes()
+    with tarfile.open(shard) as file:
+        offsets = {m.name: m.offset_data for m in file}
+    for suffix, fault in (("rgb.png", "cannot be decoded"), ("gt.json", "damaged")):
+        offset = offsets[f"000000_000002.{suffix}"]
+        shard.write_bytes(whole[:offset] + b"#" * 8 + whole[offset + 8 :])
+        dataset = BopDataset(copy)
+        assert dataset[1].key == "000000_000001"
+        with pytest.raises(DataError, match=f"000000_000002: .*{fault}"):
+            dataset[2]
+
+
+def test_sets_that_lack_something_are_refused(copy, tmp_path):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match="holds no images"):
+        BopDataset(tmp_path / "empty")
+    with pytest.raises(DataError, match="is not a folder"):
+        BopDataset(tmp_path / "gone")
+    (copy / "models" / "obj_000002.ply").unlink()
+    with pytest.raises(DataError, match=r"obj_000002\.ply: is missing"):
+        BopDataset(copy)
+    shutil.rmtree(copy / "models")
+    with pytest.raises(DataError, match=r"models_info\.json: is missing"):
+        BopDataset(copy)
+
+
+def test_an_object_without_a_model_is_named(copy):
+    info = copy / "models" / "models_info.json"
+    models = json.loads(info.read_text())
+    info.write_text(json.dumps({key: models[key] for key in ("1", "2")}))
+    with pytest.raises(DataError, match=r"shows object 3, which .*models_info\.json does not list"):
+        list(BopDataset(copy))
+
+
+def test_a_set_of_another_tool_without_our_record_is_read(copy):
+    (copy / "dataset_info.json").unlink()
+    assert len(BopDataset(copy)) == COUNT
+
+
+def test_a_set_without_the_cameras_place_is_refused(loose, tmp_path):
+    path = Path(shutil.copytree(loose, tmp_path / "copy"))
+    table = path / "train" / "000000" / "scene_camera.json"
+    cameras = json.loads(table.read_text())
+    del cameras["1"]["cam_R_w2c"]
+    table.write_text(json.dumps(cameras))
+    with pytest.raises(DataError, match="image 1: the annotation lacks 'cam_R_w2c'"):
+        list(BopDataset(path))
+
+
+def test_an_object_that_lies_on_its_side_has_no_scene(loose, tmp_path):
+    path = Path(shutil.copytree(loose, tmp_path / "copy"))
+    table = path / "train" / "000000" / "scene_gt.json"
+    poses = json.loads(table.read_text())
+    index = next(key for key, entries in poses.items() if entries)
+    poses[index][0]["cam_R_m2c"] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
+    table.write_text(json.dumps(poses))
+    with pytest.raises(DataError, match="turned about another axis"):
+        read_images(path)
+    assert len(list(BopDataset(path))) == COUNT
