@@ -7,8 +7,11 @@ import tomllib
 
 import pytest
 from conftest import ROOT
+from PIL import Image
 
 import air3d
+from air3d.data.bop import BopDataset, BopPlan, write_bop
+from air3d.scene import load_scene
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -16,6 +19,7 @@ SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
 SCRIPTS = sorted(set(re.findall(r"python scripts/(\w+\.py)", SHELL)))
 HEAVY = {"matplotlib", "numba", "open3d", "pytorch3d", "sklearn", "tensorboard", "triton", "viser"}
 OPTION = r"(?<![\w-])--[a-z][a-z0-9.-]*"
+EXAMPLE_CHECKPOINT = ROOT / "assets" / "checkpoints" / "single_object"
 CHECKPOINT_LIMIT = 10 * 10**6
 
 
@@ -55,6 +59,18 @@ def test_readme_files_exist():
     mentioned = re.findall(r"(?:scenes|assets)/[\w./-]*\w", SHELL)
     missing = [name for name in links + mentioned if not (ROOT / name).exists()]
     assert not missing
+
+
+@pytest.mark.skipif(not EXAMPLE_CHECKPOINT.exists(), reason="the checkpoint is not there yet")
+def test_readme_example_finds_something(tmp_path, monkeypatch, capsys):
+    write_bop(tmp_path / "data", BopPlan(load_scene(EXAMPLE_CHECKPOINT / "scene.yaml"), 1, seed=0))
+    (tmp_path / "assets").symlink_to(ROOT / "assets")
+    pixels = next(iter(BopDataset(tmp_path / "data"))).rgb.numpy()
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+    monkeypatch.chdir(tmp_path)
+    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(example, "README.md", "exec"), {})
+    assert "tensor(" in capsys.readouterr().out
 
 
 def test_constraints_pin_every_core_dependency():

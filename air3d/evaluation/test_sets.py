@@ -40,7 +40,10 @@ class TestSet:
 
     @classmethod
     def of_scenes(
-        cls, rendered: RenderedScenes, device: torch.device | str = "cpu", source: str = "fresh renders"
+        cls,
+        rendered: RenderedScenes,
+        device: torch.device | str = "cpu",
+        source: str = "fresh renders",
     ) -> "TestSet":
         """Take rendered scenes for a test set, their images on ``device``."""
         images = rendered.images.to(device)
