@@ -54,7 +54,7 @@ def run_here(monkeypatch, capsys):
 
 
 def test_killed_and_continued_it_makes_the_same_bytes(run_script, run_here, scene, tmp_path):
-    arguments = [str(scene), "--count", "1000", "--seed", "4", "--shard-size", "100"]
+    arguments = [str(scene), "--count", "600", "--seed", "4", "--shard-size", "60"]
     message, printed = run_here(*arguments, "--out", tmp_path / "whole")
     assert message is None and printed.strip() == str(tmp_path / "whole")
 
@@ -80,7 +80,7 @@ def test_killed_and_continued_it_makes_the_same_bytes(run_script, run_here, scen
     assert again.returncode == 0 and again.stderr == ""
     assert {name: (out / name).stat().st_mtime_ns for name in complete} == times
     assert contents(out) == contents(tmp_path / "whole")
-    assert len(BopDataset(out)) == 1000
+    assert len(BopDataset(out)) == 600
 
 
 def test_the_scenewise_layout_is_written(run_here, scene, tmp_path):
