@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import os
 import warnings
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -75,7 +76,7 @@ def load_digits(split: Split, *, folder: str | Path | None = None) -> Digits:
         DataError: a folder was given and lacks a file or holds a damaged one (it is never
             passed over for another source), or a download differs from the published file.
     """
-    given = folder or os.environ.get(MNIST_VARIABLE)
+    given = os.environ.get(MNIST_VARIABLE) if folder is None else folder
     if given:
         return _from_folder(split, Path(given))
     try:
@@ -121,10 +122,8 @@ def _find(folder: Path, name: str) -> Path:
 def _read_bytes(path: Path) -> bytes:
     try:
         return gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError, ValueError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path}: cannot be read ({error}); download it again") from error
-    except Exception as error:  # zlib.error is no OSError
-        raise DataError(f"{path}: is damaged ({error}); download it again") from error
 
 
 def _parse_idx(content: bytes, path: Path, dimensions: int) -> np.ndarray:
@@ -158,7 +157,7 @@ def _download_file(name: str, folder: Path) -> None:
                 known_hash=f"sha256:{_ARCHIVES[name]}",
                 fname=name,
                 path=folder,
-                downloader=pooch.HTTPDownloader(timeout=20),
+                downloader=pooch.HTTPDownloader(timeout=10),
             )
             return
         except (OSError, ValueError) as error:
