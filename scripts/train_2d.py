@@ -44,6 +44,8 @@ class Arguments:
     """Images per step."""
     learning_rate: float = 1e-3
     """Adam's; warmed up, held, then lowered along a cosine."""
+    checkpoint_seconds: float = 60.0
+    """How often to write the state for --resume."""
     prior_half_life: float = 1000.0
     """Iterations in which the prior's weight of a further object falls by half ..."""
     prior_floor: float = 0.01
@@ -54,7 +56,10 @@ def main(arguments: Arguments) -> None:
     """Train, validating on canvases of the digits' test split."""
     device = choose_device(arguments.gpu)
     settings = TrainSettings(
-        arguments.iterations, arguments.minutes, learning_rate=arguments.learning_rate
+        arguments.iterations,
+        arguments.minutes,
+        learning_rate=arguments.learning_rate,
+        checkpoint_seconds=arguments.checkpoint_seconds,
     )
     spec = load_scene(arguments.scene)
     if not isinstance(spec, GlimpseSpec):

@@ -52,13 +52,18 @@ class Arguments:
     """Images per step."""
     learning_rate: float = 1e-3
     """Adam's; warmed up, held, then lowered along a cosine."""
+    checkpoint_seconds: float = 60.0
+    """How often to write the state for --resume."""
 
 
 def main(arguments: Arguments) -> None:
     """Train, validating on scenes of another seed."""
     device = choose_device(arguments.gpu)
     settings = TrainSettings(
-        arguments.iterations, arguments.minutes, learning_rate=arguments.learning_rate
+        arguments.iterations,
+        arguments.minutes,
+        learning_rate=arguments.learning_rate,
+        checkpoint_seconds=arguments.checkpoint_seconds,
     )
     spec = load_scene(arguments.scene)
     if not isinstance(spec, SceneSpec):

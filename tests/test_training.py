@@ -1,0 +1,259 @@
+"""Training learns, resumes to the bit, and loses nothing; short, but it must notice harm."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from air3d.checkpoint import STATE, WEIGHTS, CheckpointError, load_model, load_state, save_model
+from air3d.data import SceneStream
+from air3d.evaluation import TestSet, evaluate
+from air3d.inference import infer, log_likelihood
+from air3d.models import SceneConfig, build_air
+from air3d.objectives import count_log_prior
+from air3d.scene import Scenes, load_scene
+from air3d.training import Loss, TrainSettings, elbo_loss, sleep_loss, train
+
+ROOT = Path(__file__).resolve().parent.parent
+SMALL = SceneConfig(
+    channels=(8, 16, 16),
+    features=64,
+    state=64,
+    glimpse_size=16,
+    glimpse_channels=(16, 32),
+    hidden=64,
+)
+
+
+@pytest.fixture(scope="module")
+def stream():
+    return SceneStream(load_scene(ROOT / "scenes/single_object.yaml"), batch=32, seed=0)
+
+
+@pytest.fixture(scope="module")
+def trained(stream, tmp_path_factory):
+    """A small guide after 300 steps of sleep: a few seconds."""
+    torch.manual_seed(0)
+    model = build_air(stream.spec, SMALL, stream.meshes)
+    out = tmp_path_factory.mktemp("trained")
+    train(
+        model,
+        lambda iteration: sleep_loss(model, stream.batch(iteration)),
+        TrainSettings(iterations=300, learning_rate=2e-3),
+        out,
+        record={"seed": 0},
+        validate=lambda: {},
+    )
+    return out
+
+
+@pytest.fixture(scope="module")
+def held_out(stream):
+    return TestSet.of_scenes(SceneStream(stream.spec, batch=200, seed=1).batch(0))
+
+
+def test_short_sleep_learns_identity_and_place(trained, held_out):
+    metrics = evaluate(load_model(trained), held_out).metrics
+    assert metrics.count.accuracy == 1.0
+    assert metrics.identity_accuracy >= 0.98
+    assert metrics.position_in_diameters.median < 0.08
+
+
+def test_refinement_brings_objects_home(trained, held_out):
+    model = load_model(trained)
+    some = held_out.first(40)
+    refined = evaluate(model, some, refine_steps=40).metrics
+    assert refined.position_in_diameters.median < 0.004
+    before = infer(model, some.images)
+    after = infer(model, some.images, refine_steps=5)
+    assert all(b.log_likelihood <= a.log_likelihood for b, a in zip(before, after, strict=True))
+
+
+def test_the_true_scene_explains_its_image(trained, held_out):
+    """log p(x | truth) is that of the noise alone, whatever was learned."""
+    model = load_model(trained)
+    score = log_likelihood(model.decoder, held_out.images, held_out.scenes)
+    per_value = score / held_out.images[0].numel()
+    entropy = -0.5 * torch.log(2 * torch.pi * torch.e * torch.tensor(0.02) ** 2)
+    torch.testing.assert_close(per_value.mean(), entropy, atol=0.01, rtol=0)
+
+
+def test_wake_raises_the_elbo(trained, stream, tmp_path):
+    model = load_model(trained)
+    prior = count_log_prior(model.spec.count, model.max_steps)
+    images = stream.batch(10_000).images
+
+    def bound() -> float:
+        torch.manual_seed(0)
+        with torch.no_grad():
+            return float(model.elbo(images, prior).value.median())
+
+    before = bound()
+    train(
+        model,
+        lambda iteration: elbo_loss(model, stream.batch(iteration).images, prior),
+        TrainSettings(iterations=30, learning_rate=3e-4, warmup=5),
+        tmp_path,
+        record={},
+        validate=lambda: {},
+    )
+    assert bound() > before
+
+
+def test_metrics_and_checkpoint_are_left_behind(trained):
+    lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
+    assert [line["iteration"] for line in lines] == [50, 100, 150, 200, 250, 300, 300]
+    assert lines[-2]["log_q"] > lines[0]["log_q"]
+    model = load_model(trained)
+    assert model.config == SMALL
+    assert [mesh.path.parent for mesh in model.meshes] == [trained / "meshes"] * 3
+
+
+def test_a_checkpoint_can_be_moved_and_saved_again(trained, tmp_path):
+    save_model(tmp_path / "copy", load_model(trained), {"seed": 0})
+    first = safetensors.torch.load_file(trained / WEIGHTS)
+    second = safetensors.torch.load_file(tmp_path / "copy" / WEIGHTS)
+    assert all(torch.equal(first[name], second[name]) for name in first | second)
+
+
+def _command(out: Path, *more: str) -> list[str]:
+    script = str(ROOT / "scripts/train_3d.py")
+    options = ["--iterations", "25", "--batch", "4", "--checkpoint-seconds", "0"]
+    return [sys.executable, script, "--out", str(out), *options, *more]
+
+
+def test_killed_and_resumed_training_ends_at_the_same_parameters(tmp_path):
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    options = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "check": True}
+    subprocess.run(_command(whole), **options)
+    process = subprocess.Popen(_command(killed), cwd=ROOT, env=options["env"])
+    deadline = time.monotonic() + 120
+    while time.monotonic() < deadline and process.poll() is None:
+        lines = killed / STATE
+        if lines.exists() and load_state(killed)["iteration"] >= 5:
+            break
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
+    assert 5 <= load_state(killed)["iteration"] < 25
+    subprocess.run(_command(killed, "--resume"), **options)
+    first = safetensors.torch.load_file(whole / WEIGHTS)
+    second = safetensors.torch.load_file(killed / WEIGHTS)
+    different = [name for name in first if not torch.equal(first[name], second[name])]
+    assert not different
+
+
+def test_resuming_needs_the_same_training(trained, stream):
+    model = build_air(stream.spec, SMALL, stream.meshes)
+    settings = TrainSettings(iterations=301)
+    arguments = (model, lambda i: Loss(torch.tensor(0.0), {}), settings, trained)
+    with pytest.raises(CheckpointError, match="was trained with another seed"):
+        train(*arguments, record={"seed": 1}, validate=lambda: {}, resume=True)
+    with pytest.raises(CheckpointError, match="holds a training; add --resume"):
+        train(*arguments, record={"seed": 0}, validate=lambda: {})
+
+
+def test_nothing_to_resume_from(stream, tmp_path):
+    model = build_air(stream.spec, SMALL, stream.meshes)
+    with pytest.raises(CheckpointError, match="holds no state.pt to resume from"):
+        train(
+            model,
+            lambda i: Loss(torch.tensor(0.0), {}),
+            TrainSettings(iterations=1),
+            tmp_path,
+            record={},
+            validate=lambda: {},
+            resume=True,
+        )
+
+
+def test_a_loss_that_is_not_finite_stops_the_training(stream, tmp_path):
+    model = build_air(stream.spec, SMALL, stream.meshes)
+    with pytest.raises(FloatingPointError, match="iteration 0 is not finite"):
+        train(
+            model,
+            lambda i: Loss(torch.tensor(float("nan")), {}),
+            TrainSettings(iterations=1),
+            tmp_path,
+            record={},
+            validate=lambda: {},
+        )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({}, "either --iterations or --minutes"),
+        ({"iterations": 1, "minutes": 1.0}, "either --iterations or --minutes"),
+        ({"iterations": 0}, "must be greater than 0"),
+        ({"minutes": -1.0}, "must be greater than 0"),
+    ],
+)
+def test_settings_say_how_long(options, message):
+    with pytest.raises(ValueError, match=message):
+        TrainSettings(**options)
+
+
+def test_rate_warms_up_holds_and_falls():
+    settings = TrainSettings(iterations=1000, learning_rate=1.0, warmup=10, hold=0.5)
+    assert settings.rate(0, 0.0) == pytest.approx(0.1)
+    assert settings.rate(400, 0.4) == pytest.approx(1.0)
+    assert settings.rate(750, 0.75) == pytest.approx(0.5)
+    assert settings.rate(1000, 1.0) == pytest.approx(0.0)
+
+
+def _damage(folder: Path, name: str) -> None:
+    path = folder / name
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.yaml", "scene.yaml"])
+def test_a_missing_file_is_named(trained, tmp_path, name):
+    save_model(tmp_path, load_model(trained), {})
+    (tmp_path / name).unlink()
+    with pytest.raises(CheckpointError, match=f"is no checkpoint, {name} is missing"):
+        load_model(tmp_path)
+
+
+def test_damaged_weights_are_named(trained, tmp_path):
+    save_model(tmp_path, load_model(trained), {})
+    _damage(tmp_path, WEIGHTS)
+    with pytest.raises(CheckpointError, match="model.safetensors: is damaged"):
+        load_model(tmp_path)
+
+
+def test_a_damaged_state_is_named(trained, tmp_path):
+    (tmp_path / STATE).write_bytes((trained / STATE).read_bytes()[:1000])
+    with pytest.raises(CheckpointError, match="state.pt: is damaged"):
+        load_state(tmp_path)
+
+
+def test_gpu_without_a_device_ends_before_any_work(run_script, tmp_path):
+    if torch.cuda.is_available():
+        pytest.skip("there is a CUDA device here")
+    for script in ("train_3d.py", "train_2d.py"):
+        done = run_script(script, "--out", tmp_path / "run", "--iterations", "1", "--gpu")
+        assert done.returncode == 1
+        assert "--gpu: torch finds no CUDA device" in done.stderr
+        assert not (tmp_path / "run").exists()
+
+
+def test_images_of_another_size_are_refused(trained):
+    with pytest.raises(ValueError, match=r"must be \[batch, 3, 64, 64\].*got \[1, 3, 32, 32\]"):
+        infer(load_model(trained), torch.zeros(1, 3, 32, 32))
+
+
+def test_objects_are_taught_near_to_far(stream):
+    identity = torch.tensor([[0, 1, -1], [2, 0, 1]])
+    position = torch.zeros(2, 3, 3)
+    position[..., 1] = torch.tensor([[0.4, -0.4, -2.0], [0.0, 0.5, -0.5]])
+    ordered = Scenes(identity, position, torch.zeros(2, 3)).near_to_far(stream.camera)
+    assert ordered.identity.tolist() == [[1, 0, -1], [1, 2, 0]]
+    assert ordered.position[1, :, 1].tolist() == [-0.5, 0.0, 0.5]
