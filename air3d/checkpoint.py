@@ -14,6 +14,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors
 import safetensors.torch
@@ -52,7 +53,9 @@ def save_model(folder: str | Path, model: Air, training: Mapping[str, object]) -
         write_atomically(folder / CONFIG, yaml.safe_dump(config, sort_keys=False).encode())
         write_atomically(folder / WEIGHTS, safetensors.torch.save(weights))
     except OSError as error:
-        raise CheckpointError(f"{folder}: cannot be written ({error}); choose another --out") from error
+        raise CheckpointError(
+            f"{folder}: cannot be written ({error}); choose another --out"
+        ) from error
 
 
 def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Air:
@@ -66,7 +69,7 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Air:
     for name in (SCENE, CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(
-                f"{folder}: is no checkpoint, {name} is missing; give the folder that training wrote"
+                f"{folder}: is no checkpoint, {name} is missing; give a folder that training wrote"
             )
     spec = load_scene(folder / SCENE)
     meshes = load_assets(spec) if isinstance(spec, SceneSpec) else ()
@@ -134,15 +137,26 @@ def _pack_scene(folder: Path, model: Air) -> str:
     return scene_to_yaml(spec.model_copy(update={"objects": objects}))
 
 
-def _read_config(path: Path, kind: type[SceneConfig] | type[GlimpseConfig]):
+def _read_config(
+    path: Path, kind: type[SceneConfig] | type[GlimpseConfig]
+) -> SceneConfig | GlimpseConfig:
     """Build the model's sizes from the checkpoint's YAML."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
-        values = {key: tuple(v) if isinstance(v, list) else v for key, v in content.items()}
+        values: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in content.items()
+        }
         if "prior" in values:
             values["prior"] = PatchPrior(**{k: tuple(v) for k, v in values["prior"].items()})
         return kind(**values)
-    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (
+        OSError,
+        UnicodeDecodeError,
+        yaml.YAMLError,
+        KeyError,
+        TypeError,
+        AttributeError,
+    ) as error:
         raise CheckpointError(
             f"{path}: does not describe a model of this version ({error}); train it anew"
         ) from error

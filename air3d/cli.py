@@ -12,7 +12,9 @@ import tyro
 Arguments = TypeVar("Arguments")
 
 
-def run(main: Callable[[Arguments], None], arguments: type[Arguments], description: str) -> None:
+def run(
+    main: Callable[[Arguments], None], arguments: type[Arguments], description: str | None
+) -> None:
     """Parse the command line into ``arguments`` and call ``main`` with it.
 
     Wrong input (any OSError, ValueError or FloatingPointError) ends the program with its one

@@ -39,13 +39,15 @@ def infer(
     _check(model, images, refine_steps)
     with torch.no_grad():
         unrolled = model.mode(images)
-    if isinstance(model.decoder, GlimpseDecoder):
-        return _patch_estimates(model.decoder, images, unrolled)
+    decoder = model.decoder
+    if isinstance(decoder, GlimpseDecoder):
+        return _patch_estimates(decoder, images, unrolled)
+    assert isinstance(decoder, SceneDecoder)
     mode = _scene_mode(unrolled)
     if refine_steps:
-        scenes = refine(model.decoder, images, try_yaws(model.decoder, images, mode), refine_steps)
+        scenes = refine(decoder, images, try_yaws(decoder, images, mode), refine_steps)
         mode = dataclasses.replace(mode, scenes=scenes)
-    return _scene_estimates(model, images, unrolled, mode)
+    return _scene_estimates(decoder, images, unrolled, mode)
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) ->
     groups = [{"params": [xy], "lr": _POSITION_RATE}, {"params": [yaw], "lr": _YAW_RATE}]
     optimiser = torch.optim.Adam(groups, betas=(0.8, 0.95))
     schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser, lambda step: _SETTLE + (1 - _SETTLE) * 0.5 * (1 + math.cos(math.pi * step / steps))
+        optimiser,
+        lambda step: _SETTLE + (1 - _SETTLE) * 0.5 * (1 + math.cos(math.pi * step / steps)),
     )
 
     def current() -> Scenes:
@@ -113,7 +116,9 @@ def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) ->
     return best
 
 
-def log_likelihood(decoder: SceneDecoder, images: Tensor, scenes: Scenes) -> Float[Tensor, " batch"]:
+def log_likelihood(
+    decoder: SceneDecoder, images: Tensor, scenes: Scenes
+) -> Float[Tensor, " batch"]:
     """Return log p(x | scene); gradients reach the scenes' positions and yaws."""
     return gaussian_log_likelihood(images, decoder.image(scenes)[:, None], decoder.noise_std)[:, 0]
 
@@ -138,14 +143,16 @@ def _scene_mode(unrolled: Unrolled[PoseLatents]) -> SceneMode:
     identity = identity.masked_fill(step >= count[:, None], ABSENT)
     yaw = latents.yaw.gather(2, index)[:, :, 0]
     return SceneMode(
-        Scenes(identity, position, yaw), yaw_modes.gather(2, chosen)[:, :, 0], probability, pixel_std
+        Scenes(identity, position, yaw),
+        yaw_modes.gather(2, chosen)[:, :, 0],
+        probability,
+        pixel_std,
     )
 
 
 def _scene_estimates(
-    model: Air, images: Tensor, unrolled: Unrolled[PoseLatents], mode: SceneMode
+    decoder: SceneDecoder, images: Tensor, unrolled: Unrolled[PoseLatents], mode: SceneMode
 ) -> list[SceneEstimate]:
-    decoder = model.decoder
     with torch.no_grad():
         reconstruction = decoder.image(mode.scenes)
         score = gaussian_log_likelihood(images, reconstruction[:, None], decoder.noise_std)[:, 0]
@@ -162,7 +169,7 @@ def _scene_estimates(
     for row, count in enumerate(counts):
         objects = tuple(
             ObjectEstimate(
-                name=model.meshes[identity].name,
+                name=decoder.bank.meshes[identity].name,
                 identity=identity,
                 identity_probability=float(mode.identity_probability[row, index]),
                 presence_probability=float(presence[row, index]),

@@ -99,9 +99,7 @@ def main(arguments: Arguments) -> None:
             "prior_half_life": arguments.prior_half_life,
             "prior_floor": arguments.prior_floor,
         },
-        validate=lambda: {
-            "held_out_count_accuracy": evaluate(model, held_out, batch=250).metrics.accuracy
-        },
+        validate=lambda: evaluate(model, held_out, batch=250).metrics.headline,
         resume=arguments.resume,
     )
 

@@ -95,7 +95,7 @@ def main(arguments: Arguments) -> None:
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
         },
-        validate=lambda: _figures(model, held_out),
+        validate=lambda: evaluate(model, held_out, batch=250).metrics.headline,
         resume=arguments.resume,
     )
 
@@ -115,18 +115,6 @@ def _start(init: Path | None, spec: SceneSpec, stream: SceneStream) -> Air:
     fresh = build_air(spec, model.config, stream.meshes)
     fresh.load_state_dict(model.state_dict())
     return fresh
-
-
-def _figures(model: Air, held_out: TestSet) -> dict[str, float]:
-    """Return the figures that matter, of one pass without refinement."""
-    metrics = evaluate(model, held_out, batch=250).metrics
-    figures = {
-        "held_out_identity": metrics.identity_accuracy,
-        "held_out_position": metrics.position_in_diameters.median,
-        "held_out_yaw_degrees": metrics.yaw_degrees.median,
-        "held_out_all_right": metrics.all_right,
-    }
-    return {name: value for name, value in figures.items() if value is not None}
 
 
 if __name__ == "__main__":

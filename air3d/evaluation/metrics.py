@@ -35,6 +35,11 @@ class CountMetrics:
     per_count: tuple[float | None, ...]
     confusion: tuple[tuple[int, ...], ...]
 
+    @property
+    def headline(self) -> dict[str, float]:
+        """The figures to watch while training."""
+        return {"count_accuracy": self.accuracy}
+
 
 @dataclass(frozen=True)
 class Errors:
@@ -112,6 +117,18 @@ class SceneMetrics:
     yaw_degrees: YawErrors
     per_type: tuple[TypeMetrics, ...]
     all_right: float
+
+    @property
+    def headline(self) -> dict[str, float]:
+        """The figures to watch while training; those that have no objects are left out."""
+        figures = {
+            "count_accuracy": self.count.accuracy,
+            "identity_accuracy": self.identity_accuracy,
+            "position_diameters": self.position_in_diameters.median,
+            "yaw_degrees": self.yaw_degrees.median,
+            "all_right": self.all_right,
+        }
+        return {name: value for name, value in figures.items() if value is not None}
 
 
 def count_metrics(estimated: Sequence[int], true: Sequence[int]) -> CountMetrics:

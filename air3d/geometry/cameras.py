@@ -52,9 +52,7 @@ def pinhole_intrinsics(field_of_view: float, image_size: tuple[int, int]) -> Flo
     """
     height, width = image_size
     focal = 0.5 * min(height, width) / math.tan(0.5 * field_of_view)
-    return torch.tensor(
-        [[focal, 0.0, 0.5 * width], [0.0, focal, 0.5 * height], [0.0, 0.0, 1.0]]
-    )
+    return torch.tensor([[focal, 0.0, 0.5 * width], [0.0, focal, 0.5 * height], [0.0, 0.0, 1.0]])
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,9 @@ def project(camera: Camera, points: Float[Tensor, "batch point 3"]) -> Projectio
     return Projection(homogeneous[..., :2] / depth[..., None], depth)
 
 
-def pixel_rays(camera: Camera, pixels: Float[Tensor, "batch point 2"]) -> Float[Tensor, "batch point 3"]:
+def pixel_rays(
+    camera: Camera, pixels: Float[Tensor, "batch point 2"]
+) -> Float[Tensor, "batch point 3"]:
     """Return the world direction in which each pixel looks, at unit depth along the camera's z.
 
     ``eye + depth * ray`` is the point at that depth. Gradients reach the pixels and the camera.
@@ -104,7 +104,9 @@ def unproject_to_plane(
     return torch.cat([points[..., :2], height[..., None]], dim=-1)
 
 
-def plane_log_det(camera: Camera, points: Float[Tensor, "batch point 3"]) -> Float[Tensor, "batch point"]:
+def plane_log_det(
+    camera: Camera, points: Float[Tensor, "batch point 3"]
+) -> Float[Tensor, "batch point"]:
     """Return log |det d(u, v) / d(x, y)| for world points that move in their plane z = const.
 
     The map is the homography H = K [r1 r2 (z r3 + t)], whose determinant of derivatives is
@@ -115,6 +117,9 @@ def plane_log_det(camera: Camera, points: Float[Tensor, "batch point 3"]) -> Flo
     first = rotation[:, None, :, 0].expand_as(offset)
     second = rotation[:, None, :, 1].expand_as(offset)
     columns = torch.stack([first, second, offset], dim=-1)
-    log_det = torch.linalg.det(columns).abs().log() + torch.linalg.det(camera.intrinsics).abs().log()[:, None]
+    log_det = (
+        torch.linalg.det(columns).abs().log()
+        + torch.linalg.det(camera.intrinsics).abs().log()[:, None]
+    )
     depth = transform_points(camera.world_to_camera, points)[..., 2]
     return log_det - 3 * depth.abs().log()

@@ -6,13 +6,13 @@ One model for both modes: in 2D the guide's head finds patches and the decoder p
 
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from air3d.models.decoders import GlimpseDecoder, SceneDecoder
+from air3d.models.decoders import Decoder, GlimpseDecoder, SceneDecoder
 from air3d.models.encoder import conv_encoder
-from air3d.models.guide import Guide, Unrolled
+from air3d.models.guide import Guide, Head, Unrolled
+from air3d.models.latents import TaughtPose
 from air3d.models.patches import PatchDecoder, PatchHead, PatchPrior
 from air3d.models.poses import PoseHead, TrueObject
 from air3d.objectives import (
@@ -66,8 +66,8 @@ class SceneConfig:
         yaw_bins: components of the yaw's density.
     """
 
-    channels: tuple[int, ...] = (32, 64, 64)
-    features: int = 256
+    channels: tuple[int, ...] = (16, 32, 64)
+    features: int = 128
     state: int = 256
     glimpse_size: int = 32
     glimpse_channels: tuple[int, ...] = (32, 64, 128)
@@ -91,7 +91,7 @@ class Air(nn.Module):
         config: SceneConfig | GlimpseConfig,
         meshes: tuple[Mesh, ...],
         guide: Guide,
-        decoder: GlimpseDecoder | SceneDecoder,
+        decoder: Decoder,
     ):
         super().__init__()
         self.spec = spec
@@ -130,7 +130,9 @@ class Air(nn.Module):
                 f"elbo: the scene has {self.num_hypotheses} combinations of count and identities, "
                 f"more than the {MAX_HYPOTHESES} that are summed exactly; train with phase 'sleep'"
             )
-        hypotheses = enumerate_hypotheses(self.max_steps, max(1, len(self.meshes))).to(images.device)
+        hypotheses = enumerate_hypotheses(self.max_steps, max(1, len(self.meshes))).to(
+            images.device
+        )
         head = self.guide.head
         unrolled = self.guide.unroll(images, head.mode if at_mode else head.sample)
         latents = unrolled.latents
@@ -141,14 +143,20 @@ class Air(nn.Module):
     def sleep(self, images: Float[Tensor, "batch 3 height width"], scenes: Scenes) -> Sleep:
         """Score the scenes that made the images under the guide (3D only).
 
-        The guide is taught the objects in the order in which ``scenes`` holds them.
+        The guide is taught the objects from near to far, an order that it can see in the image.
         """
 
-        def teach(images: Tensor, state: Tensor, step: int):
+        head = self.guide.head
+        if not isinstance(head, PoseHead):
+            raise TypeError(f"sleep: a model of '{self.spec.name}' knows no scenes of meshes")
+
+        scenes = scenes.near_to_far(head.camera.to(images.device))
+
+        def teach(images: Tensor, state: Tensor, step: int) -> TaughtPose:
             truth = TrueObject(
                 scenes.identity[:, step], scenes.position[:, step], scenes.yaw[:, step]
             )
-            return self.guide.head.teach(images, state, truth)
+            return head.teach(images, state, truth)
 
         unrolled = self.guide.unroll(images, teach)
         taught = unrolled.latents
@@ -210,7 +218,7 @@ def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -
 
 
 def _guide(
-    spec: SceneSpec | GlimpseSpec, config: SceneConfig | GlimpseConfig, head: nn.Module, steps: int
+    spec: SceneSpec | GlimpseSpec, config: SceneConfig | GlimpseConfig, head: Head, steps: int
 ) -> Guide:
     encoder = conv_encoder(spec.num_channels, spec.image_size, config.channels, config.features)
     return Guide(encoder, config.features, head, state_size=config.state, max_steps=steps)

@@ -53,9 +53,7 @@ def _pixel_centres(size: int, like: Tensor) -> Float[Tensor, " size"]:
     return (2 * index + 1) / size - 1
 
 
-def _hat(
-    position: Float[Tensor, "batch sample"], size: int
-) -> Float[Tensor, "batch sample size"]:
+def _hat(position: Float[Tensor, "batch sample"], size: int) -> Float[Tensor, "batch sample size"]:
     """Return the bilinear weight of each of ``size`` pixels at normalised positions."""
     index = torch.arange(size, device=position.device, dtype=position.dtype)
     pixel = ((position + 1) * size - 1) / 2

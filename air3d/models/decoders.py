@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from air3d.geometry import rigid_transform, yaw_rotation
 from air3d.models.attention import paint_patch
-from air3d.models.latents import PatchLatents, PoseLatents, windows_of
+from air3d.models.latents import Latents, PatchLatents, PoseLatents, windows_of
 from air3d.models.patches import PatchDecoder
 from air3d.objectives import NO_OBJECT
 from air3d.render import composite, render, render_layers
@@ -26,7 +26,26 @@ def gaussian_log_likelihood(
     return -0.5 * squared_error / std**2 - num_values * math.log(std * math.sqrt(2 * math.pi))
 
 
-class GlimpseDecoder(nn.Module):
+class Decoder(nn.Module):
+    """What turns latents into images and scores them.
+
+    Attributes:
+        noise_std: of the Gaussian likelihood.
+    """
+
+    noise_std: float
+
+    def log_likelihood(
+        self,
+        images: Float[Tensor, "batch channel height width"],
+        latents: Latents,
+        hypotheses: Int[Tensor, "hypothesis step"],
+    ) -> Float[Tensor, "batch hypothesis"]:
+        """Return log p(x | h, z) of each hypothesis; gradients reach the latents."""
+        raise NotImplementedError
+
+
+class GlimpseDecoder(Decoder):
     """Paint each step's patch into its window and add the canvases up.
 
     Args:
@@ -61,7 +80,7 @@ class GlimpseDecoder(nn.Module):
         return gaussian_log_likelihood(images, self.prefixes(latents), self.noise_std)
 
 
-class SceneDecoder(nn.Module):
+class SceneDecoder(Decoder):
     """Render each step's candidates into layers and composite every hypothesis from them.
 
     The renderer has no CUDA backend yet: it renders on the CPU, whatever device the poses are

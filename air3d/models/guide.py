@@ -2,23 +2,33 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from air3d.models.latents import stack_steps
+from air3d.models.latents import Latents, Remembered, stack_steps
+
+Draw = TypeVar("Draw", bound=Remembered)
 
 
-class HasMemory(Protocol):
-    """Latents of one step that can tell the next step what was found."""
+class Head(nn.Module):
+    """What finds one object, given the recurrent state: patches in 2D, poses in 3D.
 
-    @property
-    def memory(self) -> Tensor: ...
+    Attributes:
+        num_memory: width of its latents' ``memory``.
+    """
 
+    num_memory: int
 
-Draw = TypeVar("Draw", bound=HasMemory)
+    def sample(self, images: Tensor, state: Tensor, step: int) -> Latents:
+        """Draw the object's latents from q; gradients as the reparameterisation gives them."""
+        raise NotImplementedError
+
+    def mode(self, images: Tensor, state: Tensor, step: int) -> Latents:
+        """Take the object's most probable latents."""
+        raise NotImplementedError
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,7 @@ class Guide(nn.Module):
     Args:
         encoder: images [B, C, H, W] -> features [B, F].
         num_features: F.
-        head: draws one object; has ``num_memory``, the width of its latents' ``memory``.
+        head: draws one object.
         state_size: width of the recurrent state.
         max_steps: N.
         presence_bias: initial logit of z_pres; 2 starts with objects nearly always present.
@@ -54,7 +64,7 @@ class Guide(nn.Module):
         self,
         encoder: nn.Module,
         num_features: int,
-        head: nn.Module,
+        head: Head,
         *,
         state_size: int,
         max_steps: int,

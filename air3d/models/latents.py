@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import torch
 from jaxtyping import Float
@@ -12,21 +12,42 @@ from torch import Tensor
 from air3d.models.attention import Windows
 
 
+class Remembered(Protocol):
+    """Latents of one step that can tell the next step what was found."""
+
+    @property
+    def memory(self) -> Tensor: ...
+
+
 @dataclass(frozen=True)
-class PatchLatents:
-    """Latents of a patch on a canvas; ``*step`` is empty for one step, [N] for all.
+class Latents:
+    """One object, or all N of them: ``*step`` is empty for one step, [N] for all.
+
+    Attributes:
+        kl: of q from p for each of M identities: exact, or log q - log p at this draw.
+        identity_log_prob: log q(identity).
+    """
+
+    kl: Float[Tensor, "batch *step identity"]
+    identity_log_prob: Float[Tensor, "batch *step identity"]
+
+    @property
+    def memory(self) -> Float[Tensor, "batch memory"]:
+        """What the next step is told of this one."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True)
+class PatchLatents(Latents):
+    """Latents of a patch on a canvas; it has no identity, so M is 1 and log q(identity) 0.
 
     Attributes:
         z_where: (log half side, x, y) of the window in normalised image coordinates.
         z_what: code of the patch's appearance, D numbers.
-        kl: KL from the prior, one "identity" [.., 1].
-        identity_log_prob: zeros [.., 1]: a patch has no identity.
     """
 
     z_where: Float[Tensor, "batch *step 3"]
     z_what: Float[Tensor, "batch *step code"]
-    kl: Float[Tensor, "batch *step 1"]
-    identity_log_prob: Float[Tensor, "batch *step 1"]
 
     @property
     def memory(self) -> Float[Tensor, "batch memory"]:
@@ -35,7 +56,7 @@ class PatchLatents:
 
 
 @dataclass(frozen=True)
-class PoseLatents:
+class PoseLatents(Latents):
     """Latents of an object on the plane, one hypothesis for each of M identities.
 
     Attributes:
@@ -43,8 +64,6 @@ class PoseLatents:
         yaw: radians.
         yaw_modes: the most probable yaws, best first, to start a search from.
         pixel_std: standard deviation of q(place) along u and v, pixels.
-        kl: log q - log p of position and yaw at this draw.
-        identity_log_prob: log q(identity).
         found: where the object is in the image, normalised pixels, averaged over identities.
     """
 
@@ -52,8 +71,6 @@ class PoseLatents:
     yaw: Float[Tensor, "batch *step identity"]
     yaw_modes: Float[Tensor, "batch *step identity mode"]
     pixel_std: Float[Tensor, "batch *step identity 2"]
-    kl: Float[Tensor, "batch *step identity"]
-    identity_log_prob: Float[Tensor, "batch *step identity"]
     found: Float[Tensor, "batch *step 2"]
 
     @property

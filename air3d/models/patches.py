@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from air3d.models.attention import read_glimpse
+from air3d.models.guide import Head
 from air3d.models.latents import PatchLatents, windows_of
 
 
@@ -23,7 +24,7 @@ class PatchPrior:
     where_scale: tuple[float, float, float] = (0.1, 0.5, 0.5)
 
 
-class PatchHead(nn.Module):
+class PatchHead(Head):
     """q(z_where | state) and q(z_what | glimpse at z_where), diagonal normals.
 
     Args:
@@ -34,21 +35,28 @@ class PatchHead(nn.Module):
         prior: p(z_where), and a standard normal on z_what.
     """
 
+    where_loc: Tensor
+    where_scale: Tensor
+
     def __init__(
         self, state_size: int, *, glimpse_size: int, code_size: int, hidden: int, prior: PatchPrior
     ):
         super().__init__()
         self.glimpse_size = glimpse_size
         self.num_memory = 3 + code_size
-        self.where = nn.Sequential(nn.Linear(state_size, hidden), nn.ReLU(), nn.Linear(hidden, 6))
+        where_out = nn.Linear(hidden, 6)
+        self.where = nn.Sequential(nn.Linear(state_size, hidden), nn.ReLU(), where_out)
         self.what = nn.Sequential(
-            nn.Flatten(), nn.Linear(glimpse_size**2, hidden), nn.ReLU(), nn.Linear(hidden, 2 * code_size)
+            nn.Flatten(),
+            nn.Linear(glimpse_size**2, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, 2 * code_size),
         )
         self.register_buffer("where_loc", torch.tensor(prior.where_loc), persistent=False)
         self.register_buffer("where_scale", torch.tensor(prior.where_scale), persistent=False)
         # The windows start as the prior's mean with a small variance, spread by the image alone.
-        nn.init.normal_(self.where[-1].weight, std=0.01)
-        nn.init.zeros_(self.where[-1].bias)
+        nn.init.normal_(where_out.weight, std=0.01)
+        nn.init.zeros_(where_out.bias)
 
     def sample(self, images: Tensor, state: Tensor, step: int) -> PatchLatents:
         """Draw z_where, then z_what, by reparameterisation; the KL is exact given z_where."""
@@ -63,13 +71,18 @@ class PatchHead(nn.Module):
         scale = nn.functional.softplus(raw - 2.0) + 1e-4
         q_where = Normal(self.where_loc + loc * self.where_scale, scale * self.where_scale)
         z_where = choose(q_where)
-        windows = windows_of(z_where, images.shape[-2:])
+        windows = windows_of(z_where, (images.shape[-2], images.shape[-1]))
         loc, raw = self.what(read_glimpse(images, windows, self.glimpse_size)).chunk(2, dim=-1)
         q_what = Normal(loc, nn.functional.softplus(raw) + 1e-4)
         z_what = choose(q_what)
         kl = kl_divergence(q_where, Normal(self.where_loc, self.where_scale)).sum(dim=-1)
         kl = kl + kl_divergence(q_what, Normal(0.0, 1.0)).sum(dim=-1)
-        return PatchLatents(z_where, z_what, kl[:, None], torch.zeros_like(kl)[:, None])
+        return PatchLatents(
+            kl=kl[:, None],
+            identity_log_prob=torch.zeros_like(kl)[:, None],
+            z_where=z_where,
+            z_what=z_what,
+        )
 
 
 class PatchDecoder(nn.Module):

@@ -6,7 +6,6 @@ the image, where errors look alike everywhere, carried to the plane by the camer
 counted from the line of sight, so that the same glimpse means the same yaw everywhere.
 """
 
-import math
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +16,7 @@ from torch.distributions import Categorical, MultivariateNormal, Normal
 from air3d.geometry import Camera, pixel_rays, plane_log_det, project, unproject_to_plane
 from air3d.models.attention import Windows, read_glimpse
 from air3d.models.encoder import conv_encoder
+from air3d.models.guide import Head
 from air3d.models.latents import PoseLatents, TaughtPose
 from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.scene import Mesh, ScenePrior, SceneSpec, camera_of
@@ -61,7 +61,7 @@ class PosePosterior:
     yaw: YawMixture
 
 
-class PoseHead(nn.Module):
+class PoseHead(Head):
     """Point, look, and say what is there.
 
     Args:
@@ -74,6 +74,10 @@ class PoseHead(nn.Module):
         hidden: width of the hidden layers.
         yaw_bins: components of the yaw's mixture.
     """
+
+    rest_height: Tensor
+    order: Tensor
+    half_image: Tensor
 
     def __init__(
         self,
@@ -124,7 +128,9 @@ class PoseHead(nn.Module):
         centre = (loc.detach() if fixed_window else loc).clamp(-1, 1)
         windows, sight = self._window(centre, camera)
         features = self.look(read_glimpse(images, windows, self.glimpse_size))
-        context = torch.cat([features, windows.centre, sight[:, None].cos(), sight[:, None].sin()], 1)
+        context = torch.cat(
+            [features, windows.centre, sight[:, None].cos(), sight[:, None].sin()], 1
+        )
         out = self.tell(context).reshape(len(images), self.num_identities, -1)
         scale = nn.functional.softplus(out[..., 3:5] - 2.0) + 3e-3
         tril = torch.diag_embed(scale)

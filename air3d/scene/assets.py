@@ -67,8 +67,8 @@ def load_mesh(
         bad = int((~np.isfinite(loaded.vertices).all(axis=1)).sum())
         raise MeshFileError(f"{path}: {bad} vertices are not finite numbers; export it anew")
     visual = loaded.visual
-    vertex_colours = visual.to_color().vertex_colors if hasattr(visual, "to_color") else (
-        visual.vertex_colors
+    vertex_colours = (
+        visual.to_color().vertex_colors if hasattr(visual, "to_color") else (visual.vertex_colors)
     )
     colours = np.asarray(vertex_colours, dtype=np.float32)[:, :3] / 255.0
     return Mesh(

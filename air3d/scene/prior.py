@@ -77,7 +77,10 @@ class ScenePrior:
         self.num_identities = len(meshes)
         self.log_count = torch.tensor(spec.objects.count).log()
         self.rest_height = torch.tensor([mesh.rest_height for mesh in meshes])
-        bounds = [(spec.objects.x.low, spec.objects.y.low), (spec.objects.x.high, spec.objects.y.high)]
+        bounds = [
+            (spec.objects.x.low, spec.objects.y.low),
+            (spec.objects.x.high, spec.objects.y.high),
+        ]
         self.xy_bounds = torch.tensor(bounds)
 
     def sample(self, batch: int, generator: torch.Generator) -> Scenes:

@@ -152,7 +152,9 @@ def train(
     bar.close()
     _log(out, bar, clock, validate())
     _save(out, record, model, optimiser, clock)
-    save_model(out, model, {**record, "iterations": clock.iteration, "seconds": round(clock.seconds)})
+    save_model(
+        out, model, {**record, "iterations": clock.iteration, "seconds": round(clock.seconds)}
+    )
     return clock
 
 

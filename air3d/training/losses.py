@@ -26,13 +26,9 @@ def elbo_loss(
 
 
 def sleep_loss(model: Air, batch: RenderedScenes) -> Loss:
-    """Return minus log q(scene | image) of scenes that the model drew (the sleep phase).
-
-    Objects are taught from near to far, an order that the guide can see in the image.
-    """
+    """Return minus log q(scene | image) of scenes that the model drew (the sleep phase)."""
     device = next(model.parameters()).device
-    scenes = batch.scenes.near_to_far(model.decoder.camera).to(device)
-    sleep = model.sleep(batch.images.to(device), scenes)
+    sleep = model.sleep(batch.images.to(device), batch.scenes.to(device))
     figures = {
         "log_q": sleep.value.mean(),
         "count": sleep.count.mean(),
