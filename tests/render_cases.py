@@ -1,0 +1,126 @@
+"""Small scenes that the renderer's tests share."""
+
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from conftest import ROOT
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from air3d.geometry import Camera, look_at, pinhole_intrinsics, rigid_transform
+from air3d.render import Layers, composite, reference, render_layers
+from air3d.render.composite import Composite
+from air3d.scene import Mesh, MeshBank, load_mesh
+from air3d.scene.spec import LightSpec, RenderSpec
+
+LIGHT = LightSpec(direction=(0.5, -0.4, 0.8), ambient=0.4, diffuse=0.6)
+SOFT = RenderSpec(sigma=1e-4, gamma=1e-3, near=1.0, far=10.0)
+NAMES = ("red_cube", "blue_sphere", "striped_cylinder")
+
+
+@dataclass(frozen=True)
+class Scene:
+    """All differentiable inputs of one batch of scenes, and what goes with them."""
+
+    bank: MeshBank
+    identity: Int[Tensor, "batch object"]
+    poses: Float[Tensor, "batch object 4 4"]
+    camera: Camera
+    background: Float[Tensor, "3"]
+
+    def to(self, dtype: torch.dtype) -> "Scene":
+        """Return a copy in another precision, whose inputs ask for gradients."""
+        bank, camera = self.bank.to(dtype=dtype), self.camera.to(dtype=dtype)
+        return replace(
+            self,
+            bank=replace(
+                bank,
+                vertices=_leaf(bank.vertices),
+                colours=_leaf(bank.colours),
+                normals=_leaf(bank.normals),
+            ),
+            poses=_leaf(self.poses.to(dtype)),
+            camera=Camera(
+                _leaf(camera.world_to_camera), _leaf(camera.intrinsics), camera.image_size
+            ),
+            background=_leaf(self.background.to(dtype)),
+        )
+
+    @property
+    def inputs(self) -> dict[str, Tensor]:
+        """What gets gradients, by name."""
+        return {
+            "poses": self.poses,
+            "vertices": self.bank.vertices,
+            "colours": self.bank.colours,
+            "normals": self.bank.normals,
+            "world_to_camera": self.camera.world_to_camera,
+            "intrinsics": self.camera.intrinsics,
+            "background": self.background,
+        }
+
+    def layers(self, backend: str, softness: RenderSpec = SOFT) -> Layers:
+        return render_layers(
+            self.bank,
+            self.identity,
+            self.poses,
+            self.camera,
+            light=LIGHT,
+            softness=softness,
+            backend=backend,
+        )
+
+    def images(self, backend: str, selection: Int[Tensor, "image layer"]) -> Composite:
+        """Return composited images, all the way by one backend."""
+        layers = self.layers(backend)
+        if backend == "reference":
+            return Composite(*reference.composite(layers, selection, self.background))
+        return composite(layers, selection, self.background)
+
+
+def _leaf(tensor: Tensor) -> Tensor:
+    return tensor.detach().clone().requires_grad_()
+
+
+def shipped_meshes() -> tuple[Mesh, ...]:
+    return tuple(load_mesh(ROOT / "assets" / "meshes" / f"{name}.ply") for name in NAMES)
+
+
+def camera(image_size: tuple[int, int], field_of_view: float = 0.68) -> Camera:
+    """Return a camera that looks down at the origin from 3.2 m."""
+    world_to_camera = look_at(torch.tensor([0.0, -2.6, 1.9]), torch.tensor([0.0, 0.0, 0.1]))
+    return Camera(
+        world_to_camera[None], pinhole_intrinsics(field_of_view, image_size)[None], image_size
+    )
+
+
+def random_scene(seed: int, batch: int, objects: int, image_size: tuple[int, int]) -> Scene:
+    """Return objects turned at random about the origin; float64."""
+    generator = torch.Generator().manual_seed(seed)
+    random = torch.randn(batch, objects, 3, 4, generator=generator, dtype=torch.float64)
+    turn = torch.linalg.qr(random[..., :3]).Q
+    turn = turn * torch.linalg.det(turn)[..., None, None]
+    return Scene(
+        bank=MeshBank.pack(shipped_meshes()),
+        identity=torch.randint(3, (batch, objects), generator=generator),
+        poses=rigid_transform(turn, 0.35 * random[..., 3]),
+        camera=camera(image_size),
+        background=torch.tensor([0.1, 0.25, 0.4]),
+    ).to(torch.float64)
+
+
+def mesh(vertices: Tensor, faces: Tensor, colours: Tensor, normals: Tensor) -> Mesh:
+    """Return a mesh that comes from no file."""
+    return Mesh("made", vertices, faces, colours, normals, 1, math.nan, Path("made"))
+
+
+def tetrahedron() -> Mesh:
+    """Return the smallest closed mesh, each corner of its own colour; 0.8 m across."""
+    vertices = 0.3 * torch.tensor(
+        [[1.0, 1.0, 1.0], [1.0, -1.0, -1.0], [-1.0, 1.0, -1.0], [-1.0, -1.0, 1.0]]
+    )
+    faces = torch.tensor([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
+    colours = torch.tensor([[0.9, 0.1, 0.2], [0.2, 0.8, 0.1], [0.1, 0.3, 0.9], [0.8, 0.8, 0.3]])
+    return mesh(vertices, faces, colours, vertices / vertices.norm(dim=1, keepdim=True))

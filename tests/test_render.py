@@ -1,0 +1,314 @@
+"""The renderer: its two backends agree, its gradients are right, its edge cases are empty."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from multiprocessing import get_all_start_methods, get_context
+
+import pytest
+import torch
+from conftest import ROOT
+from render_cases import LIGHT, SOFT, Scene, camera, random_scene, tetrahedron
+
+from air3d.geometry import rigid_transform, yaw_rotation
+from air3d.render import Composite, Layers, composite, cpu, prefix_selection, render
+from air3d.render.layers import project_meshes
+from air3d.scene import ABSENT, MeshBank
+from air3d.scene.spec import RenderSpec
+
+BACKENDS = ("reference", "cpu")
+WIDE = RenderSpec(sigma=1e-3, gamma=1e-2, near=1.0, far=10.0)
+
+
+def tiny_scene() -> Scene:
+    """Two overlapping tetrahedra and a missing third, 12x16 pixels, float64."""
+    turn = yaw_rotation(torch.tensor([0.4, 2.0, 0.0]))
+    where = torch.tensor([[-0.15, 0.05, 0.1], [0.2, -0.3, 0.15], [0.0, 0.0, 0.0]])
+    return Scene(
+        bank=MeshBank.pack([tetrahedron()]),
+        identity=torch.tensor([[0, 0, ABSENT]]),
+        poses=rigid_transform(turn, where)[None],
+        camera=camera((12, 16), field_of_view=0.5),
+        background=torch.tensor([0.1, 0.2, 0.3]),
+    ).to(torch.float64)
+
+
+def with_input(scene: Scene, name: str, value: torch.Tensor) -> Scene:
+    """Return the scene with one of its inputs replaced."""
+    if name in ("vertices", "colours", "normals"):
+        return replace(scene, bank=replace(scene.bank, **{name: value}))
+    if name in ("world_to_camera", "intrinsics"):
+        return replace(scene, camera=replace(scene.camera, **{name: value}))
+    return replace(scene, **{name: value})
+
+
+def finite(tensor: torch.Tensor) -> torch.Tensor:
+    """Put 0 where a log-weight says that there is nothing."""
+    return torch.where(tensor.isfinite(), tensor, 0.0)
+
+
+def random_loss(*parts: torch.Tensor) -> torch.Tensor:
+    """Weigh every value by a random number, the same in every precision."""
+    generator = torch.Generator().manual_seed(5)
+    weights = [torch.randn(p.shape, generator=generator, dtype=torch.float64) for p in parts]
+    return sum((part * weight.to(part)).sum() for part, weight in zip(parts, weights, strict=True))
+
+
+def worst(value: torch.Tensor, truth: torch.Tensor) -> float:
+    """Return the largest error, relative to the largest true value."""
+    error = (value.detach().double() - truth.detach()).abs().max()
+    return float(error / truth.detach().abs().max().clamp(min=1e-12))
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", tiny_scene().inputs)
+def test_gradients_are_those_of_finite_differences(backend, name):
+    scene = tiny_scene()
+
+    def outputs(value):
+        inputs = with_input(scene, name, value)
+        layers = inputs.layers(backend, WIDE)
+        images = composite(layers, torch.tensor([[0, 1, 2], [1, -1, -1]]), inputs.background)
+        log_weight = finite(layers.log_weight)
+        return layers.colour, log_weight, layers.log_transmittance, images.rgb, images.alpha
+
+    value = scene.inputs[name]
+    assert torch.autograd.gradcheck(outputs, value, eps=1e-7, atol=1e-4, fast_mode=True)
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-9), (torch.float32, 1e-3)])
+def test_cpu_agrees_with_the_float64_reference(seed, dtype, tolerance):
+    """Values and gradients, on objects turned at random, partly outside the image, or absent.
+
+    float32 has 1e-7 of a depth, hence about 1e-4 of a weight at this gamma; so has the reference.
+    """
+    truth = random_scene(seed, batch=2, objects=3, image_size=(32, 24))
+    truth.identity[0, 1] = ABSENT
+    selection = torch.tensor([[-1, -1, -1], [0, -1, -1], [2, 1, 0], [1, 2, -1]])
+
+    def evaluate(scene: Scene, backend: str):
+        images = scene.images(backend, selection)
+        gradients = torch.autograd.grad(
+            random_loss(images.rgb, images.alpha), list(scene.inputs.values())
+        )
+        return (images.rgb, images.alpha), gradients
+
+    images, gradients = evaluate(truth.to(dtype), "cpu")
+    true_images, true_gradients = evaluate(truth, "reference")
+    assert true_images[1].amax() > 0.99
+    for value, true_value in zip(images, true_images, strict=True):
+        assert worst(value, true_value) < tolerance
+    for name, value, true_value in zip(truth.inputs, gradients, true_gradients, strict=True):
+        assert worst(value, true_value) < tolerance, name
+        assert float(true_value.abs().max()) > 0.0, name
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_layers_merge_into_the_joint_rendering(backend):
+    """Compositing layers gives what rasterising all of their faces together gives."""
+    scene = random_scene(7, batch=1, objects=3, image_size=(24, 24))
+    apart = scene.images(backend, torch.tensor([[0, 1, 2]]))
+    meshes = [scene.bank.meshes[i] for i in scene.identity[0]]
+    joint = replace(scene, bank=one_mesh(meshes, scene.poses[0].detach()))
+    joint = replace(joint, identity=torch.tensor([[0]]), poses=torch.eye(4).double()[None, None])
+    together = joint.images(backend, torch.tensor([[0]]))
+    torch.testing.assert_close(apart.rgb, together.rgb, rtol=0.0, atol=1e-9)
+    torch.testing.assert_close(apart.alpha, together.alpha, rtol=0.0, atol=1e-9)
+
+
+def one_mesh(meshes, poses) -> MeshBank:
+    """Put meshes where their poses say and make one of them."""
+    offsets, vertices, normals = [0], [], []
+    for mesh, pose in zip(meshes, poses, strict=True):
+        vertices.append(mesh.vertices.double() @ pose[:3, :3].T + pose[:3, 3])
+        normals.append(mesh.normals.double() @ pose[:3, :3].T)
+        offsets.append(offsets[-1] + len(mesh.vertices))
+    faces = torch.cat([mesh.faces + o for mesh, o in zip(meshes, offsets[:-1], strict=True)])
+    colours = torch.cat([mesh.colours for mesh in meshes]).double()
+    bank = MeshBank.pack(meshes[:1])
+    return replace(
+        bank,
+        vertices=torch.cat(vertices)[None],
+        normals=torch.cat(normals)[None],
+        colours=colours[None],
+        faces=faces[None],
+        num_vertices=torch.tensor([offsets[-1]]),
+        num_faces=torch.tensor([len(faces)]),
+    )
+
+
+def test_prefixes_are_the_scenes_of_the_first_objects():
+    scene = random_scene(3, batch=2, objects=3, image_size=(24, 32))
+    prefixes = scene.images("cpu", prefix_selection(3)).rgb
+    for count in range(4):
+        identity = scene.identity.clone()
+        identity[:, count:] = ABSENT
+        image = render(
+            scene.bank,
+            identity,
+            scene.poses,
+            scene.camera,
+            light=LIGHT,
+            softness=SOFT,
+            background=scene.background,
+        )
+        torch.testing.assert_close(prefixes[:, count], image, rtol=0.0, atol=1e-12)
+
+
+def test_prefix_selection():
+    assert prefix_selection(2).tolist() == [[-1, -1], [0, -1], [0, 1]]
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("case", ["absent", "behind", "outside", "on the camera"])
+def test_what_is_not_seen_is_background_without_gradient(backend, case):
+    """An empty layer, exactly; never NaN, whatever the pose of an absent object holds."""
+    scene = tiny_scene()
+    poses = scene.poses.detach().clone()
+    identity = torch.zeros_like(scene.identity)
+    if case == "absent":
+        identity[:] = ABSENT
+        poses[:, 0] = torch.nan
+    elif case == "behind":
+        poses[..., :3, 3] = torch.tensor([0.0, -6.0, 4.2])
+    elif case == "outside":
+        poses[..., 0, 3] = 40.0
+    else:
+        poses[..., :3, 3] = torch.tensor([0.0, -2.6, 1.9])
+    scene = replace(scene, identity=identity, poses=poses.requires_grad_())
+    images = scene.images(backend, torch.tensor([[0, 1, 2]]))
+    if case != "on the camera":
+        assert torch.equal(images.rgb, scene.background.detach().expand_as(images.rgb))
+        assert not images.alpha.any()
+    inputs = {name: value for name, value in scene.inputs.items() if name != "background"}
+    gradients = torch.autograd.grad(images.rgb.sum(), list(inputs.values()))
+    for name, gradient in zip(inputs, gradients, strict=True):
+        assert gradient.isfinite().all(), name
+        assert case == "on the camera" or not gradient.any(), name
+
+
+def test_results_do_not_depend_on_threads():
+    """The same bits from one thread, from two, and from two again."""
+    scene = random_scene(1, batch=8, objects=3, image_size=(32, 32)).to(torch.float32)
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for number in (1, 2, 2):
+            torch.set_num_threads(number)
+            images = scene.images("cpu", prefix_selection(3))
+            gradients = torch.autograd.grad(random_loss(images.rgb), list(scene.inputs.values()))
+            results.append((images.rgb, *gradients))
+    finally:
+        torch.set_num_threads(threads)
+    for other in results[1:]:
+        assert all(map(torch.equal, results[0], other))
+
+
+class Renders(torch.utils.data.Dataset):
+    """Item i is a batch of rendered scenes."""
+
+    def __len__(self):
+        return 2
+
+    def __getitem__(self, index):
+        scene = random_scene(index, batch=4, objects=1, image_size=(16, 16))
+        return scene.images("cpu", prefix_selection(1)).rgb.detach()
+
+
+def depth_on_two_threads() -> list:
+    """Render, with as little of torch's own threads as can be: those do not survive a fork."""
+    torch.set_num_threads(2)
+    return cpu.depth(PROJECTED).tolist()
+
+
+PROJECTED = project_meshes(
+    MeshBank.pack([tetrahedron()]),
+    torch.zeros(1, 8, dtype=torch.int64),
+    torch.eye(4).expand(1, 8, 4, 4),
+    camera((16, 16)),
+    LIGHT,
+)
+forks = pytest.mark.skipif("fork" not in get_all_start_methods(), reason="no fork here")
+
+
+@forks
+def test_renders_in_forked_data_workers():
+    here = [Renders()[index] for index in range(2)]
+    loader = torch.utils.data.DataLoader(
+        Renders(), batch_size=None, num_workers=1, multiprocessing_context="fork", timeout=60
+    )
+    for image, expected in zip(loader, here, strict=True):
+        torch.testing.assert_close(image, expected, rtol=0.0, atol=1e-12)
+
+
+@forks
+@pytest.mark.filterwarnings("ignore:This process:DeprecationWarning")  # that it has threads
+def test_threads_are_made_anew_in_a_forked_child():
+    threads = torch.get_num_threads()
+    try:
+        here = depth_on_two_threads()
+        with get_context("fork").Pool(1) as pool:
+            assert pool.apply_async(depth_on_two_threads).get(timeout=60) == here
+    finally:
+        torch.set_num_threads(threads)
+
+
+def test_import_leaves_numba_alone():
+    program = "import sys, air3d.render; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", program], cwd=ROOT).returncode == 0
+
+
+def test_light_falls_on_the_lit_side_alone():
+    """Colour times (ambient + diffuse * cosine), whatever the object's turn."""
+    scene = random_scene(2, batch=1, objects=1, image_size=(32, 32))
+    scene.identity[:] = 0
+    layers = scene.layers("cpu")
+    covered = layers.log_transmittance < -20
+    direction = torch.tensor(LIGHT.direction).double()
+    normals = scene.bank.normals[0, :24] @ scene.poses[0, 0, :3, :3].mT
+    cosine = (normals @ (direction / direction.norm())).clamp(min=0.0)
+    shades = scene.bank.colours[0, :24, 0] * (LIGHT.ambient + LIGHT.diffuse * cosine)
+    red = layers.colour[covered][:, 0]
+    assert shades.min() - 1e-9 <= red.min() and red.max() <= shades.max() + 1e-9
+    nearest = (red[:, None] - shades).abs().amin(dim=1)
+    assert (nearest < 1e-6).double().mean() > 0.5
+    assert len(shades.unique()) > 1
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"identity": torch.tensor([[0, 3, 0]])}, "identity must lie between -1"),
+        ({"poses": torch.eye(4).expand(1, 3, 4, 4)}, "bank is torch.float64"),
+        ({"camera": camera((12, 16)).expand(2)}, "camera must hold 1 or 1 cameras"),
+    ],
+)
+def test_wrong_arguments_are_named(change, message):
+    scene = replace(tiny_scene(), **change)
+    with pytest.raises(ValueError, match=message):
+        scene.layers("auto")
+
+
+def test_an_unknown_backend_is_named():
+    with pytest.raises(ValueError, match="backend must be auto, cpu or reference, got 'fast'"):
+        tiny_scene().layers("fast")
+
+
+def test_selection_of_a_missing_layer_is_named():
+    scene = tiny_scene()
+    with pytest.raises(ValueError, match="from -1 to 2"):
+        composite(scene.layers("cpu"), torch.tensor([[0, 3]]), scene.background)
+
+
+def test_composite_sorts_layers_by_depth_not_by_order():
+    """Of two opaque layers the nearer hides the other, in whichever slot it is."""
+    shape = (1, 2, 1, 1)
+    layers = Layers(
+        colour=torch.tensor([1.0, 0.0, 0.0, 0.0, 1.0, 0.0]).reshape(*shape, 3),
+        log_weight=torch.tensor([500.0, 560.0]).reshape(shape),
+        log_transmittance=torch.full(shape, -30.0),
+    )
+    images = composite(layers, torch.tensor([[0, 1], [1, 0], [0, -1]]), torch.zeros(3))
+    assert isinstance(images, Composite)
+    assert images.rgb[0, :, 0, 0].tolist() == [[0.0, 1.0, 0.0], [0.0, 1.0, 0.0], [1.0, 0.0, 0.0]]
