@@ -65,7 +65,8 @@ def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
         weights, valid = _barycentric(corners, pixels)
         inside = (weights >= 0).all(dim=-1) & valid
         z = torch.where(valid[:, None], corners[:, :, 2], 1.0)
-        face_depth = torch.where(inside, 1.0 / (weights / z).sum(dim=-1), math.inf)
+        face_depth = weights.sum(dim=-1) / (weights / z).sum(dim=-1)
+        face_depth = torch.where(inside, face_depth, math.inf)
         # A column of its own for the background, as there may be no faces.
         nothing = face_depth.new_full((len(face_depth), 1), math.inf)
         layers.append(torch.cat([face_depth, nothing], dim=1).amin(dim=1))

@@ -54,7 +54,8 @@ def load_mesh(
     """Read a mesh file (PLY, OBJ, GLB, ...) with its vertex colours; grey where it has none.
 
     Raises:
-        MeshFileError: the file cannot be read, has no faces, or has vertices that are not finite.
+        MeshFileError: the file cannot be read, has no faces, has vertices that are not finite, or
+            faces with vertices that are not there.
     """
     path = Path(path)
     try:
@@ -66,6 +67,11 @@ def load_mesh(
     if not np.isfinite(loaded.vertices).all():
         bad = int((~np.isfinite(loaded.vertices).all(axis=1)).sum())
         raise MeshFileError(f"{path}: {bad} vertices are not finite numbers; export it anew")
+    if not 0 <= loaded.faces.min() <= loaded.faces.max() < len(loaded.vertices):
+        raise MeshFileError(
+            f"{path}: a face names a vertex that is not there (there are {len(loaded.vertices)}); "
+            "export it anew"
+        )
     visual = loaded.visual
     vertex_colours = (
         visual.to_color().vertex_colors if hasattr(visual, "to_color") else (visual.vertex_colors)
