@@ -4,6 +4,7 @@ import math
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pytest
 import torch
 from conftest import ROOT
 from jaxtyping import Float, Int
@@ -18,6 +19,15 @@ from air3d.scene.spec import LightSpec, RenderSpec
 LIGHT = LightSpec(direction=(0.5, -0.4, 0.8), ambient=0.4, diffuse=0.6)
 SOFT = RenderSpec(sigma=1e-4, gamma=1e-3, near=1.0, far=10.0)
 NAMES = ("red_cube", "blue_sphere", "striped_cylinder")
+
+
+@pytest.fixture
+def one_thread():
+    """Work on one thread, which is faster on arrays this small where cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @dataclass(frozen=True)

@@ -8,15 +8,24 @@ from multiprocessing import get_all_start_methods, get_context
 import pytest
 import torch
 from conftest import ROOT
-from render_cases import LIGHT, SOFT, Scene, camera, random_scene, tetrahedron
+from render_cases import (
+    LIGHT,
+    SOFT,
+    Scene,
+    camera,
+    one_thread,  # noqa: F401 (a fixture)
+    random_scene,
+    tetrahedron,
+)
 
 from air3d.geometry import rigid_transform, yaw_rotation
 from air3d.render import Composite, Layers, composite, cpu, prefix_selection, render
-from air3d.render.layers import project_meshes
+from air3d.render.layers import place
 from air3d.scene import ABSENT, MeshBank
 from air3d.scene.spec import RenderSpec
 
 BACKENDS = ("reference", "cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 WIDE = RenderSpec(sigma=1e-3, gamma=1e-2, near=1.0, far=10.0)
 
 
@@ -219,15 +228,12 @@ class Renders(torch.utils.data.Dataset):
 def depth_on_two_threads() -> list:
     """Render, with as little of torch's own threads as can be: those do not survive a fork."""
     torch.set_num_threads(2)
-    return cpu.depth(PROJECTED).tolist()
+    return cpu.depth(cpu.project(TETRAHEDRON, INSTANCES, LIGHT)).tolist()
 
 
-PROJECTED = project_meshes(
-    MeshBank.pack([tetrahedron()]),
-    torch.zeros(1, 8, dtype=torch.int64),
-    torch.eye(4).expand(1, 8, 4, 4),
-    camera((16, 16)),
-    LIGHT,
+TETRAHEDRON = MeshBank.pack([tetrahedron()])
+INSTANCES = place(
+    torch.zeros(1, 8, dtype=torch.int64), torch.eye(4).expand(1, 8, 4, 4), camera((16, 16)), LIGHT
 )
 forks = pytest.mark.skipif("fork" not in get_all_start_methods(), reason="no fork here")
 

@@ -8,7 +8,7 @@ from render_cases import LIGHT, camera, random_scene, shipped_meshes
 
 from air3d.geometry import project, rigid_transform, transform_points
 from air3d.render import reference, render_depth
-from air3d.render.layers import project_meshes
+from air3d.render.layers import place
 from air3d.scene import ABSENT, MeshBank
 
 
@@ -17,8 +17,8 @@ def test_depth_agrees_with_the_reference(seed):
     scene = random_scene(seed, batch=2, objects=3, image_size=(24, 32))
     scene.identity[0, 1] = ABSENT
     depth = render_depth(scene.bank, scene.identity, scene.poses, scene.camera)
-    projected = project_meshes(scene.bank, scene.identity, scene.poses, scene.camera, LIGHT)
-    truth = reference.depth(projected).reshape(depth.shape)
+    instances = place(scene.identity, scene.poses, scene.camera, LIGHT)
+    truth = reference.depth(reference.project(scene.bank, instances, LIGHT)).reshape(depth.shape)
     assert torch.equal(depth.isfinite(), truth.isfinite())
     torch.testing.assert_close(depth, truth, rtol=1e-9, atol=0.0)
     assert not depth.requires_grad

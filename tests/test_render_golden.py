@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import ROOT
-from render_cases import mesh
+from render_cases import mesh, one_thread  # noqa: F401 (a fixture)
 
 from air3d.geometry import Camera, rigid_transform
 from air3d.render import Layers, render_layers
@@ -14,6 +14,7 @@ from air3d.scene import MeshBank
 from air3d.scene.spec import LightSpec, RenderSpec
 
 BACKENDS = ("reference", "cpu")
+pytestmark = pytest.mark.usefixtures("one_thread")
 # Colours come lit from the test, as the recorded light is a point with highlights.
 AMBIENT = LightSpec(ambient=1.0, diffuse=0.0)
 

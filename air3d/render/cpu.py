@@ -1,7 +1,7 @@
 """The CPU backend: Numba kernels under torch's autograd, on threads that survive a fork."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
@@ -12,15 +12,34 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from air3d.render import cpu_kernels
-from air3d.render.layers import Layers, ProjectedMeshes, pixel_centres
+from air3d.render.layers import Instances, Layers, ProjectedMeshes, pixel_centres
 from air3d.render.reference import blur_radius
-from air3d.scene.spec import RenderSpec
+from air3d.scene.assets import MeshBank
+from air3d.scene.spec import LightSpec, RenderSpec
 
 # More chunks than threads, because layers differ in cost; a chunk costs some tens of microseconds.
 _CHUNKS_PER_THREAD = 4
 
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
+
+
+def project(bank: MeshBank, instances: Instances, light: LightSpec) -> ProjectedMeshes:
+    """Project each layer's mesh into its image and light it.
+
+    Gradients reach the instances and the bank's vertices, colours and normals.
+    """
+    vertices, colours = _Project.apply(
+        instances.to_ndc,
+        instances.to_light,
+        bank.vertices,
+        bank.normals,
+        bank.colours,
+        [*_arrays(bank.num_vertices, instances.mesh), light.ambient, light.diffuse],
+    )
+    return ProjectedMeshes(
+        vertices, colours, bank.faces, bank.num_faces, instances.mesh, instances.image_size
+    )
 
 
 def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> tuple[Tensor, Tensor, Tensor]:
@@ -48,6 +67,30 @@ def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
     return out
 
 
+class _Project(torch.autograd.Function):
+    """One thread is enough; as torch operations this would wait for torch's threads many times."""
+
+    @staticmethod
+    def forward(ctx, to_ndc, to_light, vertices, normals, colours, rest):
+        shape = (len(to_ndc), *vertices.shape[1:])
+        projected, lit = to_ndc.new_empty(shape), to_ndc.new_empty(shape)
+        ctx.save_for_backward(to_ndc, to_light, vertices, normals, colours, projected)
+        ctx.rest = rest
+        arrays = _arrays(to_ndc, to_light, vertices, normals, colours, projected, lit)
+        cpu_kernels.project(*rest, *arrays)
+        return projected, lit
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad_projected, grad_lit):
+        saved = ctx.saved_tensors
+        # In float64, as a mesh sums over all of its instances.
+        grads = [torch.zeros_like(t, dtype=torch.float64) for t in saved[:5]]
+        arrays = _arrays(*saved, grad_projected, grad_lit, *grads)
+        cpu_kernels.project_backward(*ctx.rest, *arrays)
+        return *(grad.to(t.dtype) for grad, t in zip(grads, saved[:5], strict=True)), None
+
+
 class _Rasterise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, vertices, colours, projected, softness):
@@ -57,6 +100,7 @@ class _Rasterise(torch.autograd.Function):
         log_transmittance = torch.empty_like(log_weight)
         ctx.arguments = [*_meshes_and_pixels(projected), _settings(softness, vertices)]
         ctx.save_for_backward(vertices, colours, colour, log_weight)
+        ctx.set_materialize_grads(False)
         outputs = _arrays(colour, log_weight, log_transmittance)
         arrays = [*_arrays(vertices, colours), *ctx.arguments, *outputs]
         _for_ranges(cpu_kernels.rasterise, len(vertices), arrays)
@@ -64,10 +108,18 @@ class _Rasterise(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx, *upstream):
-        vertices, colours, *maps = ctx.saved_tensors
+    def backward(ctx, grad_colour, grad_log_weight, grad_log_transmittance):
+        vertices, colours, colour, log_weight = ctx.saved_tensors
         grads = _empty_like(vertices, colours)
-        arrays = [*_arrays(vertices, colours), *ctx.arguments, *_arrays(*maps, *upstream, *grads)]
+        arrays = [
+            *_arrays(vertices, colours),
+            *ctx.arguments,
+            *_arrays(colour, log_weight),
+            _upstream(grad_colour, colour.shape, colour),
+            _upstream(grad_log_weight, log_weight.shape, colour),
+            _upstream(grad_log_transmittance, log_weight.shape, colour),
+            *_arrays(*grads),
+        ]
         _for_ranges(cpu_kernels.rasterise_backward, len(vertices), arrays)
         return *grads, None, None
 
@@ -79,6 +131,8 @@ class _Composite(torch.autograd.Function):
         rgb = colour.new_empty(batch, len(selection), height, width, 3)
         alpha = colour.new_empty(batch, len(selection), height, width)
         ctx.save_for_backward(colour, log_weight, log_transmittance, background, selection)
+        ctx.set_materialize_grads(False)
+        ctx.images = (rgb.shape, alpha.shape)
         maps = _flat(colour, log_weight, log_transmittance, rgb, alpha)
         _for_ranges(cpu_kernels.composite, batch, _arrays(selection, background, *maps))
         return rgb, alpha
@@ -91,7 +145,11 @@ class _Composite(torch.autograd.Function):
         # In float64, as it sums over every pixel of an image; empty where nobody asks for it.
         rows = len(colour) if ctx.needs_input_grad[3] else 0
         grad_background = background.new_empty(rows, 3, dtype=torch.float64)
-        maps = _flat(colour, log_weight, log_transmittance, grad_rgb, grad_alpha, *grads)
+        upstream = [
+            torch.from_numpy(_upstream(grad, shape, colour))
+            for grad, shape in zip((grad_rgb, grad_alpha), ctx.images, strict=True)
+        ]
+        maps = _flat(colour, log_weight, log_transmittance, *upstream, *grads)
         arrays = _arrays(selection, background, *maps, grad_background)
         _for_ranges(cpu_kernels.composite_backward, len(colour), arrays)
         return *grads, grad_background.sum(dim=0).to(background.dtype), None
@@ -110,6 +168,17 @@ def _settings(softness: RenderSpec, like: Tensor) -> np.ndarray:
     fall = 1.0 / ((softness.far - softness.near) * softness.gamma)
     values = [1.0 / softness.sigma, blur_radius(softness.sigma), softness.far * fall, fall]
     return like.new_tensor(values).numpy()
+
+
+def _upstream(gradient: Tensor | None, shape: Sequence[int], like: Tensor) -> np.ndarray:
+    """View a gradient as an array; one that nobody asked for is zero.
+
+    Not left to autograd, whose threads would fill it: waiting for them can take longer than all
+    the rest where other processes keep the cores busy.
+    """
+    if gradient is None:
+        return np.zeros(shape, like.detach().new_empty(0).numpy().dtype)
+    return _arrays(gradient)[0]
 
 
 def _empty_like(*tensors: Tensor) -> list[Tensor]:

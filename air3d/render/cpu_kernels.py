@@ -40,6 +40,82 @@ MIN_DEPTH = np.float32(1e-3)
 
 
 @njit(nogil=True, cache=True)
+def project(
+    num_vertices, mesh, ambient, diffuse, to_ndc, to_light, vertices, normals, colours,
+    projected, lit,
+):  # fmt: skip
+    """Fill every layer's vertices in NDC and their colours under the light."""
+    for layer in range(len(mesh)):
+        projected[layer] = ZERO
+        lit[layer] = ZERO
+        m = mesh[layer]
+        for v in range(num_vertices[m] if m >= 0 else 0):
+            x, y, z = vertices[m, v, 0], vertices[m, v, 1], vertices[m, v, 2]
+            for axis in range(3):
+                row = to_ndc[layer, axis]
+                projected[layer, v, axis] = row[0] * x + row[1] * y + row[2] * z + row[3]
+            depth = projected[layer, v, 2]
+            if depth >= MIN_DEPTH:
+                projected[layer, v, 0] /= depth
+                projected[layer, v, 1] /= depth
+            shade = ambient + diffuse * max(_facing(normals, m, v, to_light, layer), ZERO)
+            for channel in range(3):
+                lit[layer, v, channel] = colours[m, v, channel] * shade
+
+
+@njit(nogil=True, cache=True)
+def _facing(normals, m, v, to_light, layer):
+    """Cosine between a vertex' normal and the direction of the light."""
+    return (
+        normals[m, v, 0] * to_light[layer, 0]
+        + normals[m, v, 1] * to_light[layer, 1]
+        + normals[m, v, 2] * to_light[layer, 2]
+    )
+
+
+@njit(nogil=True, cache=True)
+def project_backward(
+    num_vertices, mesh, ambient, diffuse, to_ndc, to_light, vertices, normals, colours,
+    projected, grad_projected, grad_lit,
+    grad_to_ndc, grad_to_light, grad_vertices, grad_normals, grad_colours,
+):  # fmt: skip
+    """Add to the gradients, which are float64, whatever the rest is."""
+    for layer in range(len(mesh)):
+        m = mesh[layer]
+        for v in range(num_vertices[m] if m >= 0 else 0):
+            depth = projected[layer, v, 2]
+            if depth >= MIN_DEPTH:
+                grad_x = grad_projected[layer, v, 0] / depth
+                grad_y = grad_projected[layer, v, 1] / depth
+                grad_z = grad_projected[layer, v, 2] - (
+                    grad_x * projected[layer, v, 0] + grad_y * projected[layer, v, 1]
+                )
+                for axis in range(3):
+                    grad_to_ndc[layer, 0, axis] += grad_x * vertices[m, v, axis]
+                    grad_to_ndc[layer, 1, axis] += grad_y * vertices[m, v, axis]
+                    grad_to_ndc[layer, 2, axis] += grad_z * vertices[m, v, axis]
+                    grad_vertices[m, v, axis] += (
+                        grad_x * to_ndc[layer, 0, axis]
+                        + grad_y * to_ndc[layer, 1, axis]
+                        + grad_z * to_ndc[layer, 2, axis]
+                    )
+                grad_to_ndc[layer, 0, 3] += grad_x
+                grad_to_ndc[layer, 1, 3] += grad_y
+                grad_to_ndc[layer, 2, 3] += grad_z
+            facing = _facing(normals, m, v, to_light, layer)
+            shade = ambient + diffuse * max(facing, ZERO)
+            grad_facing = 0.0
+            for channel in range(3):
+                upstream = grad_lit[layer, v, channel]
+                grad_colours[m, v, channel] += shade * upstream
+                grad_facing += diffuse * upstream * colours[m, v, channel]
+            if facing >= ZERO:
+                for axis in range(3):
+                    grad_to_light[layer, axis] += grad_facing * normals[m, v, axis]
+                    grad_normals[m, v, axis] += grad_facing * to_light[layer, axis]
+
+
+@njit(nogil=True, cache=True)
 def _edge(px, py, ax, ay, bx, by):
     """Twice the signed area of the triangle (a, b, p)."""
     return (px - ax) * (by - ay) - (py - ay) * (bx - ax)

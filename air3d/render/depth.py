@@ -6,7 +6,7 @@ from torch import Tensor
 
 from air3d.geometry import Camera
 from air3d.render import reference
-from air3d.render.layers import project_meshes
+from air3d.render.layers import place
 from air3d.scene.assets import MeshBank
 from air3d.scene.spec import LightSpec
 
@@ -22,9 +22,12 @@ def render_depth(
 
     inf where the object does not cover the centre. Discrete: nothing gets gradients.
     """
-    projected = project_meshes(bank, identity, object_to_world, camera, LightSpec())
+    light = LightSpec()  # which depth does not depend on
+    instances = place(identity, object_to_world, camera, light)
     if object_to_world.device.type != "cpu":
-        return reference.depth(projected).unflatten(0, tuple(identity.shape))
-    from air3d.render import cpu  # loads Numba, so only when it is used
+        depth = reference.depth(reference.project(bank, instances, light))
+    else:
+        from air3d.render import cpu  # loads Numba, so only when it is used
 
-    return cpu.depth(projected).unflatten(0, tuple(identity.shape))
+        depth = cpu.depth(cpu.project(bank, instances, light))
+    return depth.unflatten(0, tuple(identity.shape))

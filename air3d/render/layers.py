@@ -1,4 +1,4 @@
-"""What goes into the rasteriser, and what comes out of it."""
+"""What goes from stage to stage: placed instances, projected meshes, layers."""
 
 from dataclasses import dataclass
 
@@ -7,7 +7,6 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.geometry import Camera
-from air3d.scene.assets import MeshBank
 from air3d.scene.spec import LightSpec
 
 MIN_DEPTH = 1e-3
@@ -36,6 +35,23 @@ class Layers:
 
 
 @dataclass(frozen=True)
+class Instances:
+    """Which mesh each layer shows, and from where: a mesh is never copied.
+
+    Attributes:
+        mesh: index into the bank; -1 for an empty layer.
+        to_ndc: from the object's frame to homogeneous NDC, whose third coordinate is the depth.
+        to_light: unit vector towards the light, in the object's frame.
+        image_size: (height, width).
+    """
+
+    mesh: Int[Tensor, " layer"]
+    to_ndc: Float[Tensor, "layer 3 4"]
+    to_light: Float[Tensor, "layer 3"]
+    image_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
 class ProjectedMeshes:
     """One lit mesh per layer, in front of its camera: all that a rasteriser needs.
 
@@ -57,36 +73,28 @@ class ProjectedMeshes:
     image_size: tuple[int, int]
 
 
-def project_meshes(
-    bank: MeshBank,
+def place(
     identity: Int[Tensor, "batch object"],
     object_to_world: Float[Tensor, "batch object 4 4"],
     camera: Camera,
     light: LightSpec,
-) -> ProjectedMeshes:
-    """Bring each object's vertices before its camera and light them.
+) -> Instances:
+    """Put every object before its camera and under the light.
 
-    Gradients reach the poses, the camera, and the bank's vertices, colours and normals. An
-    absent object passes no gradient, whatever its pose holds.
+    Gradients reach the poses and the camera. An absent object passes no gradient, whatever its
+    pose holds.
     """
-    mesh = identity.reshape(-1)
-    index = mesh.clamp(min=0)
+    mesh = identity.flatten()
     absent = (mesh < 0)[:, None, None]
     pose = object_to_world.flatten(0, 1)
     pose = torch.where(absent, torch.eye(4, dtype=pose.dtype, device=pose.device), pose)
     world_to_ndc = _world_to_ndc(camera).expand(len(identity), 3, 4)
-    to_ndc = world_to_ndc.repeat_interleave(identity.shape[1], dim=0) @ pose
-    homogeneous = torch.baddbmm(
-        to_ndc[:, None, :, 3], _rows(bank.vertices, index), to_ndc[:, :, :3].mT
-    )
-    depth = homogeneous[..., 2:]
-    safe_depth = torch.where(depth >= MIN_DEPTH, depth, 1.0)
-    return ProjectedMeshes(
-        vertices=torch.cat([homogeneous[..., :2] / safe_depth, depth], dim=-1),
-        colours=_light(bank, index, pose, light),
-        faces=bank.faces,
-        num_faces=bank.num_faces,
+    direction = torch.nn.functional.normalize(pose.new_tensor(light.direction), dim=0)
+    return Instances(
         mesh=mesh,
+        to_ndc=world_to_ndc.repeat_interleave(identity.shape[1], dim=0) @ pose,
+        # The light goes to the object's frame, which is cheaper than its normals to the world's.
+        to_light=(pose[:, :3, :3].mT @ direction[:, None])[..., 0],
         image_size=camera.image_size,
     )
 
@@ -108,22 +116,3 @@ def _world_to_ndc(camera: Camera) -> Float[Tensor, "batch 3 4"]:
         [[-2.0, 0.0, width], [0.0, -2.0, height], [0.0, 0.0, shorter]]
     )
     return (pixels_to_ndc / shorter) @ camera.intrinsics @ camera.world_to_camera[:, :3]
-
-
-def _light(
-    bank: MeshBank,
-    index: Int[Tensor, " layer"],
-    pose: Float[Tensor, "layer 4 4"],
-    light: LightSpec,
-) -> Float[Tensor, "layer vertex 3"]:
-    """Light every vertex: colour * (ambient + diffuse * max(0, normal . direction))."""
-    direction = torch.nn.functional.normalize(pose.new_tensor(light.direction), dim=0)
-    # The light is brought into each object's frame, which is cheaper than the normals to the world.
-    in_object = pose[:, :3, :3].mT @ direction[:, None]
-    facing = (_rows(bank.normals, index) @ in_object).clamp(min=0.0)
-    return _rows(bank.colours, index) * (light.ambient + light.diffuse * facing)
-
-
-def _rows(array: Float[Tensor, "mesh vertex 3"], index: Int[Tensor, " layer"]):
-    """Pick each layer's mesh; unlike that of ``array[index]``, its backward is deterministic."""
-    return array.index_select(0, index)

@@ -12,8 +12,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.render.layers import MIN_DEPTH, Layers, ProjectedMeshes, pixel_centres
-from air3d.scene.spec import RenderSpec
+from air3d.render.layers import MIN_DEPTH, Instances, Layers, ProjectedMeshes, pixel_centres
+from air3d.scene.assets import MeshBank
+from air3d.scene.spec import LightSpec, RenderSpec
 
 EPSILON = 1e-8
 CLIP_EPSILON = 1e-5
@@ -22,6 +23,28 @@ CLIP_EPSILON = 1e-5
 def blur_radius(sigma: float) -> float:
     """Return the squared NDC distance at which a face's coverage has fallen to 1e-4."""
     return math.log(1.0 / 1e-4 - 1.0) * sigma
+
+
+def project(bank: MeshBank, instances: Instances, light: LightSpec) -> ProjectedMeshes:
+    """Project each layer's mesh into its image and light it.
+
+    Vertices are lit (colour * (ambient + diffuse * max(0, normal . light))), not pixels. Gradients
+    reach the instances and the bank's vertices, colours and normals.
+    """
+    index = instances.mesh.clamp(min=0)
+    to_ndc = instances.to_ndc
+    homogeneous = bank.vertices[index] @ to_ndc[:, :, :3].mT + to_ndc[:, None, :, 3]
+    depth = homogeneous[..., 2:]
+    safe_depth = torch.where(depth >= MIN_DEPTH, depth, 1.0)
+    facing = (bank.normals[index] @ instances.to_light[..., None]).clamp(min=0.0)
+    return ProjectedMeshes(
+        vertices=torch.cat([homogeneous[..., :2] / safe_depth, depth], dim=-1),
+        colours=bank.colours[index] * (light.ambient + light.diffuse * facing),
+        faces=bank.faces,
+        num_faces=bank.num_faces,
+        mesh=instances.mesh,
+        image_size=instances.image_size,
+    )
 
 
 def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> tuple[Tensor, Tensor, Tensor]:

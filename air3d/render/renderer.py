@@ -1,5 +1,7 @@
 """The public verb: a scene's objects, camera and light to an image."""
 
+from types import ModuleType
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -7,7 +9,7 @@ from torch import Tensor
 from air3d.geometry import Camera
 from air3d.render import reference
 from air3d.render.composite import composite
-from air3d.render.layers import Layers, project_meshes
+from air3d.render.layers import Layers, place
 from air3d.scene.assets import MeshBank
 from air3d.scene.spec import LightSpec, RenderSpec
 
@@ -42,8 +44,9 @@ def render_layers(
         ValueError: shapes, precisions or devices do not fit together, or no backend fits them.
     """
     _check(bank, identity, object_to_world, camera)
-    projected = project_meshes(bank, identity, object_to_world, camera, light)
-    maps = _rasteriser(backend, object_to_world)(projected, softness)
+    rasteriser = _choose(backend, object_to_world)
+    instances = place(identity, object_to_world, camera, light)
+    maps = rasteriser.rasterise(rasteriser.project(bank, instances, light), softness)
     return Layers(*(part.unflatten(0, tuple(identity.shape)) for part in maps))
 
 
@@ -69,12 +72,12 @@ def render(
     return composite(layers, everything, background).rgb[:, 0]
 
 
-def _rasteriser(backend: str, like: Tensor):
-    """Return the function that rasterises, loading Numba only when it is used."""
+def _choose(backend: str, like: Tensor) -> ModuleType:
+    """Return the backend's module, loading Numba only when it is used."""
     if backend not in ("auto", "cpu", "reference"):
         raise ValueError(f"render: backend must be auto, cpu or reference, got {backend!r}")
     if backend == "reference":
-        return reference.rasterise
+        return reference
     if like.device.type != "cpu":
         raise ValueError(
             f"render: no fast backend renders on {like.device} yet; move bank, poses and camera to "
@@ -84,7 +87,7 @@ def _rasteriser(backend: str, like: Tensor):
         raise ValueError(f"render: the CPU backend needs float32 or float64, got {like.dtype}")
     from air3d.render import cpu  # loads Numba, so only when it is used
 
-    return cpu.rasterise
+    return cpu
 
 
 def _check(
