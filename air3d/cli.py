@@ -20,7 +20,7 @@ def run(
     Wrong input (any OSError, ValueError or FloatingPointError) ends the program with its one
     sentence and exit status 1; an interruption with status 130.
     """
-    program = Path(sys.argv[0]).name
+    program = Path(sys.argv[0]).stem
     warnings.showwarning = lambda message, *_: print(f"{program}: {message}", file=sys.stderr)
     try:
         main(tyro.cli(arguments, description=description))

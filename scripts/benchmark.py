@@ -15,8 +15,8 @@ import torch
 import tyro
 
 from air3d.cli import run
-from air3d.evaluation import check_writable, provenance, write_json
 from air3d.geometry import rigid_transform, yaw_rotation
+from air3d.provenance import check_writable, provenance, write_json
 from air3d.render import composite, prefix_selection, render_layers
 from air3d.scene import Mesh, MeshBank, SceneSpec, camera_of, load_assets, load_scene
 
@@ -149,4 +149,4 @@ def _table(timings: list[Timings], images: int) -> str:
 
 
 if __name__ == "__main__":
-    run(main, Arguments, __doc__ or "")
+    run(main, Arguments, __doc__)

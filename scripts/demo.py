@@ -11,34 +11,29 @@ handwritten digits on fresh Multi-MNIST canvases with another. Leaves in --out:
 
 import contextlib
 import shutil
-import sys
 import time
-import warnings
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import tyro
-
-from air3d.checkpoint import CheckpointError, load_model
+from air3d.checkpoint import load_model
+from air3d.cli import run
 from air3d.data import BopPlan, DataError, load_digits, make_multi_mnist, write_bop
 from air3d.estimate import SceneEstimate
 from air3d.evaluation import (
     CountMetrics,
-    Provenance,
     SceneMetrics,
     TestSet,
     count_metrics,
     load_test_set,
-    provenance,
     scene_metrics,
     to_json,
-    write_json,
 )
 from air3d.inference import infer
 from air3d.inspection import report
 from air3d.models import Air
-from air3d.scene import GlimpseSpec, MeshFileError, SceneFileError, SceneSpec, load_scene
+from air3d.provenance import Provenance, provenance, write_json
+from air3d.scene import GlimpseSpec, SceneSpec, load_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 REFINE_STEPS = 40
@@ -295,15 +290,5 @@ def _timed(what: str) -> Iterator[None]:
     print(f"{time.perf_counter() - start:.1f} s")
 
 
-def run() -> None:
-    """Parse the command line and end with one sentence when something is wrong."""
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        main(arguments)
-    except (CheckpointError, DataError, MeshFileError, SceneFileError, OSError) as error:
-        sys.exit(f"demo: {error}")
-
-
 if __name__ == "__main__":
-    run()
+    run(main, Arguments, __doc__)

@@ -13,15 +13,9 @@ import tyro
 
 from air3d.checkpoint import load_model
 from air3d.cli import run
-from air3d.evaluation import (
-    check_writable,
-    evaluate,
-    load_test_set,
-    provenance,
-    to_json,
-    write_json,
-)
+from air3d.evaluation import evaluate, load_test_set, to_json
 from air3d.evaluation.tables import to_table
+from air3d.provenance import check_writable, provenance, write_json
 
 
 @dataclass(frozen=True)

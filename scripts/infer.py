@@ -32,7 +32,6 @@ matrices by rows, for column vectors; the camera looks along its z, with x right
 import contextlib
 import math
 import os
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -47,7 +46,8 @@ import tyro
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.checkpoint import CheckpointError, load_model
+from air3d.checkpoint import load_model
+from air3d.cli import run
 from air3d.estimate import SceneEstimate
 from air3d.inference import infer
 from air3d.inspection.glb import build_scene
@@ -55,7 +55,7 @@ from air3d.inspection.panels import count_text, to_picture, triptych
 from air3d.inspection.placement import percent, placements_of
 from air3d.inspection.records import ObjectRecord, Record, make_record
 from air3d.models import Air
-from air3d.scene import GlimpseSpec, MeshFileError, SceneFileError, SceneSpec
+from air3d.scene import GlimpseSpec, SceneSpec
 
 BATCH = 32
 READABLE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
@@ -231,14 +231,5 @@ def _make_folder(out: Path) -> None:
         raise InputError(f"--out {out}: is not writable; choose another folder")
 
 
-def run() -> None:
-    """Parse the command line and end with one sentence when something is wrong."""
-    arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        main(arguments)
-    except (InputError, CheckpointError, SceneFileError, MeshFileError) as error:
-        sys.exit(f"infer: {error}")
-
-
 if __name__ == "__main__":
-    run()
+    run(main, Arguments, __doc__)

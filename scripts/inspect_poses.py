@@ -14,27 +14,24 @@ as in --data data/single --key 000000_000003.
 """
 
 import os
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
 
-from air3d.data import DataError
+from air3d.cli import run
 from air3d.inspection import open3d_view
 from air3d.inspection.glb import build_scene, scene_html
-from air3d.inspection.open3d_view import View, ViewerError
+from air3d.inspection.open3d_view import View
 from air3d.inspection.panels import sheet
 from air3d.inspection.records import (
     FORMAT,
     Record,
-    RecordError,
     read_record,
     record_camera,
     record_placements,
 )
 from air3d.inspection.truth import true_placements
-from air3d.scene import MeshFileError
 
 MAX_PICTURES = 12
 
@@ -148,14 +145,5 @@ def _write(out: Path, views: list[View]) -> None:
         temporary.unlink(missing_ok=True)
 
 
-def run() -> None:
-    """Parse the command line and end with one sentence when something is wrong."""
-    arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        main(arguments)
-    except (InputError, RecordError, ViewerError, DataError, MeshFileError) as error:
-        sys.exit(f"inspect_poses: {error}")
-
-
 if __name__ == "__main__":
-    run()
+    run(main, Arguments, __doc__)

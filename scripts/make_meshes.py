@@ -100,4 +100,4 @@ def main(arguments: Arguments) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Arguments, __doc__ or "")
+    run(main, Arguments, __doc__)

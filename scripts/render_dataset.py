@@ -6,7 +6,6 @@ same command gives the same bytes; after an interruption it goes on where it sto
 """
 
 import sys
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -14,6 +13,7 @@ from typing import Literal
 import tyro
 from tqdm import tqdm
 
+from air3d.cli import run
 from air3d.data import (
     BopPlan,
     CanvasPlan,
@@ -21,7 +21,7 @@ from air3d.data import (
     write_bop,
     write_multi_mnist,
 )
-from air3d.scene import GlimpseSpec, MeshFileError, SceneFileError, SceneSpec, load_scene
+from air3d.scene import GlimpseSpec, SceneSpec, load_scene
 
 
 @dataclass(frozen=True)
@@ -83,17 +83,5 @@ def _render_scenes(arguments: Arguments, spec: SceneSpec) -> Path:
     return arguments.out
 
 
-def run() -> None:
-    """Parse the command line and end with one sentence when something is wrong."""
-    warnings.showwarning = lambda message, *_: print(f"warning: {message}", file=sys.stderr)
-    arguments = tyro.cli(Arguments, description=__doc__)
-    try:
-        main(arguments)
-    except (DataError, SceneFileError, MeshFileError) as error:
-        sys.exit(f"render_dataset: {error}")
-    except KeyboardInterrupt:
-        sys.exit("render_dataset: interrupted; the same command goes on from here")
-
-
 if __name__ == "__main__":
-    run()
+    run(main, Arguments, __doc__)

@@ -54,6 +54,8 @@ class Arguments:
     """Adam's; warmed up, held, then lowered along a cosine."""
     checkpoint_seconds: float = 60.0
     """How often to write the state for --resume."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard to --out as well."""
 
 
 def main(arguments: Arguments) -> None:
@@ -64,6 +66,7 @@ def main(arguments: Arguments) -> None:
         arguments.minutes,
         learning_rate=arguments.learning_rate,
         checkpoint_seconds=arguments.checkpoint_seconds,
+        tensorboard=arguments.tensorboard,
     )
     spec = load_scene(arguments.scene)
     if not isinstance(spec, SceneSpec):

@@ -1,4 +1,4 @@
-"""How good estimates are: figures in 3D and 2D, and where each figure comes from."""
+"""How good estimates are: figures in 3D and 2D."""
 
 from air3d.evaluation.evaluate import Evaluation, evaluate
 from air3d.evaluation.matching import Match, match_objects, yaw_error
@@ -9,24 +9,19 @@ from air3d.evaluation.metrics import (
     scene_metrics,
     to_json,
 )
-from air3d.evaluation.provenance import Provenance, check_writable, provenance, write_json
 from air3d.evaluation.test_sets import TestSet, load_test_set
 
 __all__ = [
     "CountMetrics",
     "Evaluation",
     "Match",
-    "Provenance",
     "SceneMetrics",
     "TestSet",
-    "check_writable",
     "count_metrics",
     "evaluate",
     "load_test_set",
     "match_objects",
-    "provenance",
     "scene_metrics",
     "to_json",
-    "write_json",
     "yaw_error",
 ]

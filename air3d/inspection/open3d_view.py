@@ -23,7 +23,7 @@ VIEW_SIDE = 720
 INFERRED, CAMERA_GREY, GROUND = (0.93, 0.35, 0.05), (0.35, 0.38, 0.44), (0.80, 0.82, 0.85)
 
 
-class ViewerError(RuntimeError):
+class ViewerError(OSError):
     """Open3D cannot be used here; the message names the remedy."""
 
 

@@ -1,18 +1,18 @@
 """The training loop, and what it leaves on disk."""
 
-import json
 import math
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-import tqdm
 from torch import Tensor
 
 from air3d.checkpoint import STATE, CheckpointError, load_state, save_model, save_state
 from air3d.models import Air
+from air3d.provenance import provenance
+from air3d.training.journal import Journal
 
 
 @dataclass(frozen=True)
@@ -27,6 +27,7 @@ class TrainSettings:
         max_grad_norm: larger gradients are scaled down to this norm.
         log_every, validate_every: iterations between lines of ``metrics.jsonl``.
         checkpoint_seconds: wall-clock time between states that ``--resume`` can start from.
+        tensorboard: write event files for TensorBoard as well.
     """
 
     iterations: int | None = None
@@ -38,6 +39,7 @@ class TrainSettings:
     log_every: int = 50
     validate_every: int = 500
     checkpoint_seconds: float = 60.0
+    tensorboard: bool = False
 
     def __post_init__(self):
         if (self.iterations is None) == (self.minutes is None):
@@ -123,9 +125,8 @@ def train(
         _restore(out, record, model, optimiser, clock)
     elif (out / STATE).exists():
         raise CheckpointError(f"{out}: holds a training; add --resume, or choose another --out")
-    _keep_metrics_until(out, clock.iteration)
+    journal = Journal(out, clock.iteration, settings.iterations, tensorboard=settings.tensorboard)
     saved = clock.seconds
-    bar = tqdm.tqdm(total=settings.iterations, initial=clock.iteration, disable=None, unit="it")
     while clock.progress < 1.0:
         rate = settings.rate(clock.iteration, clock.progress)
         for group in optimiser.param_groups:
@@ -133,28 +134,27 @@ def train(
         loss = loss_of(clock.iteration)
         if not torch.isfinite(loss.value):
             raise FloatingPointError(
-                f"the loss of iteration {clock.iteration} is not finite; the last good state is "
-                f"in {out}; resume from it with a lower --train.learning-rate"
+                f"the loss of iteration {clock.iteration} is not finite; train again with a lower "
+                f"--learning-rate (the last good state is kept in {out})"
             )
         optimiser.zero_grad()
         loss.value.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
         optimiser.step()
         clock.iteration += 1
-        bar.update()
+        journal.advance()
         if clock.iteration % settings.log_every == 0:
-            _log(out, bar, clock, {"rate": rate, **loss.figures})
+            journal.write(clock.iteration, clock.seconds, {"rate": rate, **loss.figures})
         if clock.iteration % settings.validate_every == 0:
-            _log(out, bar, clock, validate())
+            journal.write(clock.iteration, clock.seconds, validate())
         if clock.seconds - saved > settings.checkpoint_seconds:
             saved = clock.seconds
             _save(out, record, model, optimiser, clock)
-    bar.close()
-    _log(out, bar, clock, validate())
+    journal.write(clock.iteration, clock.seconds, validate())
+    journal.close()
     _save(out, record, model, optimiser, clock)
-    save_model(
-        out, model, {**record, "iterations": clock.iteration, "seconds": round(clock.seconds)}
-    )
+    figures = {"iterations": clock.iteration, "seconds": round(clock.seconds)}
+    save_model(out, model, {**record, **figures, "provenance": asdict(provenance())})
     return clock
 
 
@@ -194,29 +194,3 @@ def _restore(
     optimiser.load_state_dict(state["optimiser"])
     clock.iteration, clock.earlier_seconds = state["iteration"], state["seconds"]
     torch.set_rng_state(state["random"])
-
-
-def _log(out: Path, bar: tqdm.tqdm, clock: Clock, figures: Mapping[str, Tensor | float]) -> None:
-    """Add a line to ``metrics.jsonl`` and show the figures beside the progress bar."""
-    numbers = {name: round(float(value), 5) for name, value in figures.items()}
-    line = {"iteration": clock.iteration, "seconds": round(clock.seconds, 1), **numbers}
-    with (out / "metrics.jsonl").open("a", encoding="utf-8") as file:
-        file.write(json.dumps(line) + "\n")
-    bar.set_postfix({name: f"{value:.4g}" for name, value in numbers.items()})
-
-
-def _keep_metrics_until(out: Path, iteration: int) -> None:
-    """Make the folder; drop lines that an interrupted run wrote after its last state."""
-    path = out / "metrics.jsonl"
-    out.mkdir(parents=True, exist_ok=True)
-    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
-    kept = [line for line in lines if _iteration_of(line) <= iteration]
-    path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-
-
-def _iteration_of(line: str) -> float:
-    """Return a line's iteration; infinity for one that a crash cut short."""
-    try:
-        return json.loads(line)["iteration"]
-    except (ValueError, KeyError):
-        return math.inf

@@ -6,7 +6,7 @@ import json
 import pytest
 
 import air3d
-from air3d.evaluation import check_writable, provenance, write_json
+from air3d.provenance import check_writable, provenance, write_json
 
 
 def test_provenance_says_what_is_needed_to_repeat(monkeypatch):
