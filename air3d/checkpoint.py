@@ -10,21 +10,26 @@
 
 import dataclasses
 import io
-import os
-import shutil
+import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+import pydantic
 import safetensors
 import safetensors.torch
 import torch
 import yaml
 
-from air3d.data.files import write_atomically
+from air3d.files import to_json, write_atomically
 from air3d.models import Air, GlimpseConfig, SceneConfig, build_air
-from air3d.models.patches import PatchPrior
-from air3d.scene import SceneSpec, load_assets, load_scene, scene_to_yaml
+from air3d.scene import (
+    GlimpseSpec,
+    SceneSpec,
+    load_assets,
+    load_scene,
+    mesh_to_ply,
+    scene_to_yaml,
+)
 
 WEIGHTS, CONFIG, SCENE, STATE = "model.safetensors", "config.yaml", "scene.yaml", "state.pt"
 
@@ -45,16 +50,22 @@ def save_model(folder: str | Path, model: Air, training: Mapping[str, object]) -
         CheckpointError: the folder cannot be written.
     """
     folder = Path(folder)
-    config = {"model": _plain(dataclasses.asdict(model.config)), "training": dict(training)}
+    config = {"model": dataclasses.asdict(model.config), "training": dict(training)}
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
+    # All is turned into bytes before the first file is written: what cannot be leaves nothing.
+    files = {
+        **{f"meshes/{mesh.name}.ply": mesh_to_ply(mesh) for mesh in model.meshes},
+        SCENE: _packed_scene(model.spec).encode(),
+        CONFIG: yaml.safe_dump(json.loads(to_json(config)), sort_keys=False).encode(),
+        WEIGHTS: safetensors.torch.save(weights),
+    }
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        write_atomically(folder / SCENE, _pack_scene(folder, model).encode())
-        write_atomically(folder / CONFIG, yaml.safe_dump(config, sort_keys=False).encode())
-        write_atomically(folder / WEIGHTS, safetensors.torch.save(weights))
+        for name, content in files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(folder / name, content)
     except OSError as error:
         raise CheckpointError(
-            f"{folder}: cannot be written ({error}); choose another --out"
+            f"{folder}: cannot be written ({error}); free space there, or choose another --out"
         ) from error
 
 
@@ -74,11 +85,12 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Air:
     spec = load_scene(folder / SCENE)
     meshes = load_assets(spec) if isinstance(spec, SceneSpec) else ()
     kind = SceneConfig if isinstance(spec, SceneSpec) else GlimpseConfig
-    model = build_air(spec, _read_config(folder / CONFIG, kind), meshes)
+    config = _read_config(folder / CONFIG, kind)
     try:
+        model = build_air(spec, config, meshes)
         weights = safetensors.torch.load_file(folder / WEIGHTS)
         model.load_state_dict(weights)
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+    except (OSError, RuntimeError, ValueError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
             f"{folder / WEIGHTS}: is damaged or belongs to another scene ({reason}); copy the "
@@ -98,7 +110,9 @@ def save_state(folder: Path, state: Mapping[str, object]) -> None:
     try:
         write_atomically(folder / STATE, buffer.getvalue())
     except OSError as error:
-        raise CheckpointError(f"{folder / STATE}: cannot be written ({error})") from error
+        raise CheckpointError(
+            f"{folder / STATE}: cannot be written ({error}); free space there, then --resume"
+        ) from error
 
 
 def load_state(folder: Path) -> dict:
@@ -114,26 +128,19 @@ def load_state(folder: Path) -> dict:
             "folder of a training"
         )
     try:
-        return torch.load(path, weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many kinds for a damaged file
         raise CheckpointError(f"{path}: is damaged ({error}); start without --resume") from error
 
 
-def _pack_scene(folder: Path, model: Air) -> str:
-    """Copy the meshes into the checkpoint and return a scene file that names the copies."""
-    spec = model.spec
+def _packed_scene(spec: SceneSpec | GlimpseSpec) -> str:
+    """Return a scene file that names the checkpoint's own copies of the meshes."""
     if not isinstance(spec, SceneSpec):
         return scene_to_yaml(spec)
-    (folder / "meshes").mkdir(exist_ok=True)
-    types = []
-    for kind, mesh in zip(spec.objects.types, model.meshes, strict=True):
-        copy = Path("meshes") / f"{kind.name}{mesh.path.suffix}"
-        if (folder / copy).resolve() != mesh.path.resolve():
-            temporary = folder / f"{copy}.tmp"
-            shutil.copyfile(mesh.path, temporary)
-            os.replace(temporary, folder / copy)
-        types.append(kind.model_copy(update={"mesh": copy.as_posix()}))
-    objects = spec.objects.model_copy(update={"types": tuple(types)})
+    types = tuple(
+        kind.model_copy(update={"mesh": f"meshes/{kind.name}.ply"}) for kind in spec.objects.types
+    )
+    objects = spec.objects.model_copy(update={"types": types})
     return scene_to_yaml(spec.model_copy(update={"objects": objects}))
 
 
@@ -143,27 +150,10 @@ def _read_config(
     """Build the model's sizes from the checkpoint's YAML."""
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))["model"]
-        values: dict[str, Any] = {
-            key: tuple(v) if isinstance(v, list) else v for key, v in content.items()
-        }
-        if "prior" in values:
-            values["prior"] = PatchPrior(**{k: tuple(v) for k, v in values["prior"].items()})
-        return kind(**values)
-    except (
-        OSError,
-        UnicodeDecodeError,
-        yaml.YAMLError,
-        KeyError,
-        TypeError,
-        AttributeError,
-    ) as error:
+        return pydantic.TypeAdapter(kind).validate_python(content)
+    except (OSError, UnicodeDecodeError, yaml.YAMLError, KeyError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())[:200]
         raise CheckpointError(
-            f"{path}: does not describe a model of this version ({error}); train it anew"
+            f"{path}: does not describe a model of this version ({reason}); copy the checkpoint "
+            "anew, or train it anew"
         ) from error
-
-
-def _plain(value):
-    """Turn tuples into lists, which YAML has."""
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    return [_plain(item) for item in value] if isinstance(value, tuple) else value

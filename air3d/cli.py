@@ -21,11 +21,15 @@ def run(
     sentence and exit status 1; an interruption with status 130.
     """
     program = Path(sys.argv[0]).stem
+    # Adam's moments of idle units decay into denormal numbers, which cost a CPU 100 cycles each.
+    torch.set_flush_denormal(True)
     warnings.showwarning = lambda message, *_: print(f"{program}: {message}", file=sys.stderr)
     try:
         main(tyro.cli(arguments, description=description))
     except (OSError, ValueError, FloatingPointError) as error:
         sys.exit(f"{program}: {error}")
+    except (MemoryError, torch.OutOfMemoryError) as error:
+        sys.exit(f"{program}: out of memory ({error}); lower --batch")
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         sys.exit(130)

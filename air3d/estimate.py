@@ -16,7 +16,7 @@ class ObjectEstimate:
         name: of the mesh.
         identity: index of the mesh in the scene file.
         identity_probability: q(identity | x) of that mesh.
-        presence_probability: q(z_pres = 1 | x) of this object.
+        presence_probability: that there are at least this many objects, q(n >= i | x) of the i-th.
         object_to_world: pose [4, 4].
         position_std: standard deviations of q(x), q(y) on the plane, metres [2].
     """
@@ -34,7 +34,7 @@ class PatchEstimate:
     """One patch found in 2D: a square window of the image, in pixels.
 
     Attributes:
-        presence_probability: q(z_pres = 1 | x) of this patch.
+        presence_probability: that there are at least this many patches, q(n >= i | x) of the i-th.
         centre: (u, v) of the window.
         side: its width and height.
     """

@@ -5,7 +5,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
@@ -58,13 +58,13 @@ class SceneMode:
         scenes: the mode; objects beyond the most probable count are absent.
         yaw_modes: further yaws of each object's most probable identity [B, N, K].
         identity_probability: of that identity [B, N].
-        pixel_std: of its place in the image [B, N, 2].
+        pixel_covariance: of its place in the image [B, N, 2, 2].
     """
 
     scenes: Scenes
     yaw_modes: Float[Tensor, "batch object mode"]
     identity_probability: Float[Tensor, "batch object"]
-    pixel_std: Float[Tensor, "batch object 2"]
+    pixel_covariance: Float[Tensor, "batch object 2 2"]
 
 
 def try_yaws(decoder: SceneDecoder, images: Tensor, mode: SceneMode) -> Scenes:
@@ -105,14 +105,15 @@ def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) ->
 
     best = scenes
     best_score = torch.full((len(scenes),), -math.inf, device=images.device)
-    for _ in range(steps + 1):
-        here = current()
-        score = log_likelihood(decoder, images, here)
-        best, best_score = _better(best, best_score, here, score.detach())
-        optimiser.zero_grad()
-        (-score.sum()).backward()
-        optimiser.step()
-        schedule.step()
+    with torch.enable_grad():  # also where the caller has switched gradients off
+        for _ in range(steps + 1):
+            here = current()
+            score = log_likelihood(decoder, images, here)
+            best, best_score = _better(best, best_score, here, score.detach())
+            optimiser.zero_grad()
+            (-score.sum()).backward()
+            optimiser.step()
+            schedule.step()
     return best
 
 
@@ -138,7 +139,8 @@ def _scene_mode(unrolled: Unrolled[PoseLatents]) -> SceneMode:
     position = latents.position.gather(2, index[..., None].expand(-1, -1, 1, 3))[:, :, 0]
     yaw_modes = latents.yaw_modes
     chosen = index[..., None].expand(-1, -1, 1, yaw_modes.shape[-1])
-    pixel_std = latents.pixel_std.gather(2, index[..., None].expand(-1, -1, 1, 2))[:, :, 0]
+    square = index[..., None, None].expand(-1, -1, 1, 2, 2)
+    pixel_covariance = latents.pixel_covariance.gather(2, square)[:, :, 0]
     step = torch.arange(identity.shape[1], device=identity.device)
     identity = identity.masked_fill(step >= count[:, None], ABSENT)
     yaw = latents.yaw.gather(2, index)[:, :, 0]
@@ -146,7 +148,7 @@ def _scene_mode(unrolled: Unrolled[PoseLatents]) -> SceneMode:
         Scenes(identity, position, yaw),
         yaw_modes.gather(2, chosen)[:, :, 0],
         probability,
-        pixel_std,
+        pixel_covariance,
     )
 
 
@@ -157,14 +159,14 @@ def _scene_estimates(
         reconstruction = decoder.image(mode.scenes)
         score = gaussian_log_likelihood(images, reconstruction[:, None], decoder.noise_std)[:, 0]
     count_probability = count_log_prob(unrolled.presence_logits).exp()
-    presence = unrolled.presence_logits.sigmoid()
+    presence = unrolled.presence_logits.sigmoid().cumprod(dim=1)
     poses = mode.scenes.object_to_world
     counts = mode.scenes.count.tolist()
     camera = decoder.camera.to(images.device)
-    flat_position, flat_std = mode.scenes.position.flatten(0, 1), mode.pixel_std.flatten(0, 1)
+    flat_position = mode.scenes.position.flatten(0, 1)
     plane_std = standard_deviations_on_plane(
-        camera.expand(len(flat_position)), flat_position, flat_std
-    ).unflatten(0, mode.pixel_std.shape[:2])
+        camera.expand(len(flat_position)), flat_position, mode.pixel_covariance.flatten(0, 1)
+    ).unflatten(0, poses.shape[:2])
     estimates = []
     for row, count in enumerate(counts):
         objects = tuple(
@@ -198,7 +200,7 @@ def _patch_estimates(
         prefixes = decoder.prefixes(unrolled.latents)
         scores = gaussian_log_likelihood(images, prefixes, decoder.noise_std)
     count_probability = count_log_prob(unrolled.presence_logits).exp()
-    presence = unrolled.presence_logits.sigmoid()
+    presence = unrolled.presence_logits.sigmoid().cumprod(dim=1)
     boxes = _boxes(unrolled.latents.z_where, decoder.image_size)
     return [
         SceneEstimate(
@@ -228,13 +230,15 @@ def _boxes(
     return torch.cat([centre, side], dim=-1).unflatten(0, z_where.shape[:2])
 
 
-def _check(model: Air, images: Int[Tensor, "..."] | Tensor, refine_steps: int) -> None:
+def _check(model: Air, images: Tensor, refine_steps: int) -> None:
     wanted = (model.spec.num_channels, *model.spec.image_size)
     if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
         raise ValueError(
             f"infer: images must be [batch, {', '.join(map(str, wanted))}] for a model of "
             f"'{model.spec.name}', got {list(images.shape)}; resize them first"
         )
+    if not images.is_floating_point():
+        raise ValueError(f"infer: images must be floats in [0, 1], got {images.dtype}")
     if refine_steps < 0:
         raise ValueError(f"infer: refine_steps must be at least 0, got {refine_steps}")
     if refine_steps and isinstance(model.decoder, GlimpseDecoder):

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-import air3d
-from air3d.data.files import git_commit, write_atomically
+from air3d.files import git_commit, write_atomically
+from air3d.version import __version__
 
 
 @dataclass(frozen=True)
@@ -59,9 +59,9 @@ def provenance(seed: int | None = None, device: torch.device | str = "cpu") -> P
         system=f"{platform.system()} {platform.machine()}",
         versions={
             "python": platform.python_version(),
-            "air3d": air3d.__version__,
-            "torch": torch.__version__,
-            "numpy": np.__version__,
+            "air3d": __version__,
+            "torch": str(torch.__version__),
+            "numpy": str(np.__version__),
         },
     )
 

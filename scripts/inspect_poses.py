@@ -9,6 +9,8 @@ Without a display, or to keep a picture, add --out:
 * --out FILE.html  a page to turn the scene in, in any browser; needs no Open3D
 * --out FILE.glb   the same scene for other 3D viewers
 
+or --web PORT, and open http://localhost:PORT in a browser (needs viser).
+
 The truth, where there is one, is drawn solid: name the BOP data set and the image's key in it,
 as in --data data/single --key 000000_000003.
 """
@@ -17,6 +19,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+import trimesh
 import tyro
 
 from air3d.cli import run
@@ -32,6 +35,7 @@ from air3d.inspection.records import (
     record_placements,
 )
 from air3d.inspection.truth import true_placements
+from air3d.inspection.web import serve
 
 MAX_PICTURES = 12
 
@@ -48,6 +52,8 @@ class Arguments:
     """JSON file written by scripts/infer.py, or a folder of them."""
     out: Path | None = None
     """Write a .png, .html or .glb file instead of opening a window."""
+    web: int | None = None
+    """Serve the scene to a browser on this port instead, until Ctrl-C."""
     data: Path | None = None
     """BOP data set with the truth; needs --key."""
     key: str | None = None
@@ -60,14 +66,19 @@ def main(arguments: Arguments) -> None:
     """Read the results, then show them or write one file."""
     _check(arguments)
     paths = result_paths(arguments.result)
-    if len(paths) > 1 and (arguments.data or not _is_picture(arguments.out)):
-        wanted = "--data" if arguments.data else f"--out {arguments.out}"
+    alone = "--data" if arguments.data else "--web" if arguments.web else None
+    if alone is None and not _is_picture(arguments.out):
+        alone = f"--out {arguments.out}"
+    if len(paths) > 1 and alone:
         raise InputError(
-            f"{arguments.result}: holds {len(paths)} results and {wanted} is about one; name one "
+            f"{arguments.result}: holds {len(paths)} results and {alone} is about one; name one "
             f"of them, such as {paths[0]}"
         )
     records = {path: read_record(path) for path in paths}
     views = {path: view_of(record, arguments, path) for path, record in records.items()}
+    if arguments.web is not None:
+        serve(_scene_of(*views.values()), arguments.web)
+        return
     if arguments.out is None:
         for path, view in views.items():
             open3d_view.show(view, str(path))
@@ -81,10 +92,16 @@ def _check(arguments: Arguments) -> None:
     if (arguments.data is None) != (arguments.key is None):
         given, missing = ("--data", "--key") if arguments.data else ("--key", "--data")
         raise InputError(f"{given}: needs {missing} too; together they say where the truth is")
-    if arguments.out is None:
+    if arguments.web is not None:
+        if arguments.out is not None:
+            raise InputError("--web and --out: give one of them")
+        if not 0 < arguments.web < 65536:
+            raise InputError(f"--web: must be a port from 1 to 65535, got {arguments.web}")
+    elif arguments.out is None:
         if not open3d_view.has_display():
             raise InputError(
-                "there is no display to open a window on; add --out FILE.png, .html or .glb"
+                "there is no display to open a window on; add --out FILE.png, .html or .glb, "
+                "or --web 8080"
             )
     elif arguments.out.suffix.lower() not in (".png", ".html", ".glb"):
         raise InputError(f"--out {arguments.out}: must end in .png, .html or .glb")
@@ -125,6 +142,10 @@ def view_of(record: Record, arguments: Arguments, path: Path) -> View:
     return View(record_placements(record, arguments.meshes), camera, truth)
 
 
+def _scene_of(view: View) -> trimesh.Scene:
+    return build_scene(view.inferred, view.camera, truth=view.truth)
+
+
 def _write(out: Path, views: list[View]) -> None:
     """Write the file under a temporary name, then rename it."""
     temporary = out.with_name(f"{out.name}.tmp")
@@ -133,7 +154,7 @@ def _write(out: Path, views: list[View]) -> None:
             pictures = [open3d_view.screenshot(view) for view in views]
             sheet(pictures, columns=1).save(temporary, format="PNG")
         else:
-            scene = build_scene(views[0].inferred, views[0].camera, truth=views[0].truth)
+            scene = _scene_of(views[0])
             if out.suffix.lower() == ".html":
                 temporary.write_text(scene_html(scene), encoding="utf-8")
             else:

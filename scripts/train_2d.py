@@ -31,7 +31,7 @@ class Arguments:
     minutes: float | None = None
     """Train this long; or give --iterations."""
     iterations: int | None = None
-    """Train this many steps; repeatable bit by bit on a CPU."""
+    """Train for so many batches; repeatable bit by bit on a CPU."""
     seed: int = 0
     """Of the canvases, the weights and the draws."""
     gpu: bool = False
@@ -41,7 +41,7 @@ class Arguments:
     mnist_dir: Path | None = None
     """Folder of MNIST's four files (default: $AIR3D_MNIST, else a download)."""
     batch: int = 64
-    """Images per step."""
+    """Images per iteration."""
     learning_rate: float = 1e-3
     """Adam's; warmed up, held, then lowered along a cosine."""
     checkpoint_seconds: float = 60.0
@@ -52,6 +52,12 @@ class Arguments:
     """Iterations in which the prior's weight of a further object falls by half ..."""
     prior_floor: float = 0.01
     """... down to this."""
+
+    def __post_init__(self):
+        if self.batch < 1 or self.seed < 0:
+            raise ValueError("--batch must be at least 1 and --seed at least 0")
+        if self.prior_half_life <= 0 or not 0 < self.prior_floor <= 1:
+            raise ValueError("--prior-half-life must be greater than 0, --prior-floor in (0, 1]")
 
 
 def main(arguments: Arguments) -> None:
@@ -75,7 +81,7 @@ def main(arguments: Arguments) -> None:
         make_multi_mnist(spec, test_digits, HELD_OUT, arguments.seed), device
     )
     torch.manual_seed(arguments.seed)
-    model = build_air(spec, GlimpseConfig()).to(device)
+    model = build_air(spec, GlimpseConfig(max_steps=len(spec.count))).to(device)
 
     def loss_of(iteration: int) -> Loss:
         rows = torch.randint(len(canvases), (arguments.batch,))
@@ -94,14 +100,14 @@ def main(arguments: Arguments) -> None:
         settings,
         arguments.out,
         record={
-            "scene": spec.name,
+            "scene": spec.model_dump(mode="json"),
             "data": digits.source,
-            "seed": arguments.seed,
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
             "prior_half_life": arguments.prior_half_life,
             "prior_floor": arguments.prior_floor,
         },
+        seed=arguments.seed,
         validate=lambda: evaluate(model, held_out, batch=250).metrics.headline,
         resume=arguments.resume,
     )

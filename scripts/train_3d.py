@@ -17,6 +17,7 @@ from air3d.checkpoint import CheckpointError, load_model
 from air3d.cli import choose_device, run
 from air3d.data import SceneStream
 from air3d.evaluation import TestSet, evaluate
+from air3d.files import file_digest
 from air3d.models import Air, SceneConfig, build_air
 from air3d.objectives import count_log_prior
 from air3d.scene import SceneSpec, load_scene
@@ -37,7 +38,7 @@ class Arguments:
     minutes: float | None = None
     """Train this long; or give --iterations."""
     iterations: int | None = None
-    """Train this many steps; repeatable bit by bit on a CPU."""
+    """Train for so many batches; repeatable bit by bit on a CPU."""
     seed: int = 0
     """Of the scenes, the weights and the draws."""
     gpu: bool = False
@@ -49,7 +50,7 @@ class Arguments:
     init: Path | None = None
     """Checkpoint of the same scene file to start from (default: new weights)."""
     batch: int = 64
-    """Images per step."""
+    """Images per iteration."""
     learning_rate: float = 1e-3
     """Adam's; warmed up, held, then lowered along a cosine."""
     checkpoint_seconds: float = 60.0
@@ -91,13 +92,14 @@ def main(arguments: Arguments) -> None:
         settings,
         arguments.out,
         record={
-            "scene": spec.name,
+            "scene": spec.model_dump(mode="json"),
+            "meshes": [file_digest(mesh.path) for mesh in stream.meshes],
             "phase": arguments.phase,
             "init": str(arguments.init),
-            "seed": arguments.seed,
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
         },
+        seed=arguments.seed,
         validate=lambda: evaluate(model, held_out, batch=250).metrics.headline,
         resume=arguments.resume,
     )

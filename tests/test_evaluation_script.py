@@ -10,7 +10,7 @@ from conftest import ROOT
 from air3d.checkpoint import save_model
 from air3d.data.bop import BopPlan, write_bop
 from air3d.evaluation import load_test_set
-from air3d.evaluation.evaluate import evaluate
+from air3d.evaluation.judge import evaluate
 from air3d.evaluation.metrics import CountMetrics, SceneMetrics
 from air3d.evaluation.tables import to_table
 from air3d.models import GlimpseConfig, SceneConfig, build_air

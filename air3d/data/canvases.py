@@ -13,7 +13,7 @@ from jaxtyping import Int, UInt8
 from torch import Tensor
 
 from air3d.data.errors import DataError
-from air3d.data.files import git_commit, replacing
+from air3d.files import git_commit, replacing
 
 # What numpy.load raises for files that are missing, cut short, damaged, or of another kind.
 _UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)

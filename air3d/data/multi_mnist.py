@@ -7,13 +7,13 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-import air3d
 from air3d.data.canvases import CanvasDataset, load_canvases, save_canvases, saved_settings
 from air3d.data.digits import Digits, Split, load_digits
 from air3d.data.errors import DataError
-from air3d.data.files import check_settings
+from air3d.data.record import check_settings
 from air3d.data.threads import one_thread
 from air3d.scene import GlimpseSpec
+from air3d.version import __version__
 
 __all__ = [
     "CanvasDataset",
@@ -135,7 +135,7 @@ class CanvasPlan:
             "seed": self.seed,
             "split": self.split,
             "digits": source,
-            "air3d_version": air3d.__version__,
+            "air3d_version": __version__,
         }
 
 

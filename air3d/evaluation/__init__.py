@@ -1,6 +1,6 @@
 """How good estimates are: figures in 3D and 2D."""
 
-from air3d.evaluation.evaluate import Evaluation, evaluate
+from air3d.evaluation.judge import Evaluation, evaluate
 from air3d.evaluation.matching import Match, match_objects, yaw_error
 from air3d.evaluation.metrics import (
     CountMetrics,

@@ -1,6 +1,6 @@
 """Figures as a few lines of text for the terminal."""
 
-from air3d.evaluation.evaluate import Evaluation
+from air3d.evaluation.judge import Evaluation
 from air3d.evaluation.metrics import CountMetrics, Errors, SceneMetrics
 
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from air3d.data import CanvasDataset, DataError, RenderedScenes, load_canvases
 from air3d.data.bop import read_images
-from air3d.data.files import read_json
+from air3d.data.record import read_json
 from air3d.scene import ABSENT, GlimpseSpec, Mesh, Scenes, SceneSpec
 
 

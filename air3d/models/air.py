@@ -26,7 +26,8 @@ from air3d.objectives import (
 )
 from air3d.scene import GlimpseSpec, Mesh, ScenePrior, Scenes, SceneSpec
 
-MAX_HYPOTHESES = 1000
+MAX_VALUES = 2**28
+"""Numbers in all hypotheses' images of a batch; one gibibyte."""
 
 
 @dataclass(frozen=True)
@@ -111,30 +112,27 @@ class Air(nn.Module):
         self,
         images: Float[Tensor, "batch channel height width"],
         count_log_prior: Float[Tensor, " count"],
-        *,
-        at_mode: bool = False,
     ) -> Elbo:
         """Bound log p(x) of each image, with the count and the identities summed out.
 
         Args:
             images: values in [0, 1].
             count_log_prior: log p(n), n = 0..N.
-            at_mode: put z_where and z_what at the modes of q instead of drawing them; the value
-                is then no bound, but a deterministic score.
 
         Raises:
-            ValueError: there are more than ``MAX_HYPOTHESES`` (count, identities) to sum.
+            ValueError: the images of all hypotheses would take more than ``MAX_VALUES`` numbers.
         """
-        if self.num_hypotheses > MAX_HYPOTHESES:
+        if self.num_hypotheses * images.numel() > MAX_VALUES:
             raise ValueError(
-                f"elbo: the scene has {self.num_hypotheses} combinations of count and identities, "
-                f"more than the {MAX_HYPOTHESES} that are summed exactly; train with phase 'sleep'"
+                f"elbo: {len(images)} images with {self.num_hypotheses} combinations of count and "
+                "identities each are too many to sum at once; lower --batch, or train with "
+                "--phase sleep"
             )
         hypotheses = enumerate_hypotheses(self.max_steps, max(1, len(self.meshes))).to(
             images.device
         )
         head = self.guide.head
-        unrolled = self.guide.unroll(images, head.mode if at_mode else head.sample)
+        unrolled = self.guide.unroll(images, lambda x, state, step: head.sample(x, state))
         latents = unrolled.latents
         steps = StepTerms(unrolled.presence_logits, latents.identity_log_prob, latents.kl)
         log_likelihood = self.decoder.log_likelihood(images, latents, hypotheses)
@@ -171,7 +169,8 @@ class Air(nn.Module):
 
     def mode(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
         """Return the guide's greedy mode: each step's mode, given the modes before it."""
-        return self.guide.unroll(images, self.guide.head.mode)
+        head = self.guide.head
+        return self.guide.unroll(images, lambda x, state, step: head.mode(x, state))
 
 
 def build_air(
@@ -198,6 +197,11 @@ def _glimpse_air(spec: GlimpseSpec, config: GlimpseConfig) -> Air:
     }
     head = PatchHead(config.state, **sizes, prior=config.prior)
     decoder = GlimpseDecoder(PatchDecoder(**sizes), spec.image_size, spec.noise_std)
+    if config.max_steps < len(spec.count) - 1:
+        raise ValueError(
+            f"a model of {config.max_steps} steps cannot count to {len(spec.count) - 1}, as "
+            f"'{spec.name}' does; raise max_steps"
+        )
     guide = _guide(spec, config, head, config.max_steps)
     return Air(spec, config, (), guide, decoder)
 

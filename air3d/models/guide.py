@@ -22,11 +22,11 @@ class Head(nn.Module):
 
     num_memory: int
 
-    def sample(self, images: Tensor, state: Tensor, step: int) -> Latents:
+    def sample(self, images: Tensor, state: Tensor) -> Latents:
         """Draw the object's latents from q; gradients as the reparameterisation gives them."""
         raise NotImplementedError
 
-    def mode(self, images: Tensor, state: Tensor, step: int) -> Latents:
+    def mode(self, images: Tensor, state: Tensor) -> Latents:
         """Take the object's most probable latents."""
         raise NotImplementedError
 
@@ -71,6 +71,8 @@ class Guide(nn.Module):
         presence_bias: float = 2.0,
     ):
         super().__init__()
+        if max_steps < 1:
+            raise ValueError(f"max_steps must be at least 1, got {max_steps}")
         self.encoder = encoder
         self.head = head
         self.cell = nn.LSTMCell(num_features + head.num_memory, state_size)

@@ -63,14 +63,14 @@ class PoseLatents(Latents):
         position: of the object's origin, world, metres.
         yaw: radians.
         yaw_modes: the most probable yaws, best first, to start a search from.
-        pixel_std: standard deviation of q(place) along u and v, pixels.
+        pixel_covariance: of q(place) in the image, square pixels.
         found: where the object is in the image, normalised pixels, averaged over identities.
     """
 
     position: Float[Tensor, "batch *step identity 3"]
     yaw: Float[Tensor, "batch *step identity"]
     yaw_modes: Float[Tensor, "batch *step identity mode"]
-    pixel_std: Float[Tensor, "batch *step identity 2"]
+    pixel_covariance: Float[Tensor, "batch *step identity 2 2"]
     found: Float[Tensor, "batch *step 2"]
 
     @property

@@ -58,22 +58,24 @@ class PatchHead(Head):
         nn.init.normal_(where_out.weight, std=0.01)
         nn.init.zeros_(where_out.bias)
 
-    def sample(self, images: Tensor, state: Tensor, step: int) -> PatchLatents:
+    def sample(self, images: Tensor, state: Tensor) -> PatchLatents:
         """Draw z_where, then z_what, by reparameterisation; the KL is exact given z_where."""
         return self._draw(images, state, lambda q: q.rsample())
 
-    def mode(self, images: Tensor, state: Tensor, step: int) -> PatchLatents:
+    def mode(self, images: Tensor, state: Tensor) -> PatchLatents:
         """Take the mean of z_where, then of z_what."""
         return self._draw(images, state, lambda q: q.mean)
 
     def _draw(self, images: Tensor, state: Tensor, choose) -> PatchLatents:
         loc, raw = self.where(state).chunk(2, dim=-1)
         scale = nn.functional.softplus(raw - 2.0) + 1e-4
-        q_where = Normal(self.where_loc + loc * self.where_scale, scale * self.where_scale)
+        q_where = Normal(
+            self.where_loc + loc * self.where_scale, scale * self.where_scale, validate_args=False
+        )
         z_where = choose(q_where)
         windows = windows_of(z_where, (images.shape[-2], images.shape[-1]))
         loc, raw = self.what(read_glimpse(images, windows, self.glimpse_size)).chunk(2, dim=-1)
-        q_what = Normal(loc, nn.functional.softplus(raw) + 1e-4)
+        q_what = Normal(loc, nn.functional.softplus(raw) + 1e-4, validate_args=False)
         z_what = choose(q_what)
         kl = kl_divergence(q_where, Normal(self.where_loc, self.where_scale)).sum(dim=-1)
         kl = kl + kl_divergence(q_what, Normal(0.0, 1.0)).sum(dim=-1)

@@ -124,7 +124,7 @@ class PoseHead(Head):
         """Return q of the next object; ``fixed_window`` stops gradients to the glimpse's window."""
         camera = self._camera(len(images))
         loc, raw_scale = self.attend(state).chunk(2, dim=-1)
-        attention = Normal(loc, nn.functional.softplus(raw_scale) + 1e-3)
+        attention = Normal(loc, nn.functional.softplus(raw_scale) + 1e-3, validate_args=False)
         centre = (loc.detach() if fixed_window else loc).clamp(-1, 1)
         windows, sight = self._window(centre, camera)
         features = self.look(read_glimpse(images, windows, self.glimpse_size))
@@ -139,7 +139,7 @@ class PoseHead(Head):
         return PosePosterior(
             attention=attention,
             windows=windows,
-            identity=Categorical(logits=out[..., 0]),
+            identity=Categorical(logits=out[..., 0], validate_args=False),
             place=MultivariateNormal(out[..., 1:3], scale_tril=tril, validate_args=False),
             yaw=YawMixture.from_raw(
                 out[..., 6:].unflatten(-1, (self.yaw_bins, 3)),
@@ -148,12 +148,12 @@ class PoseHead(Head):
             ),
         )
 
-    def sample(self, images: Tensor, state: Tensor, step: int) -> PoseLatents:
+    def sample(self, images: Tensor, state: Tensor) -> PoseLatents:
         """Draw a place and a yaw for every identity; gradients as their densities say."""
         posterior = self.posterior(images, state)
         return self._latents(posterior, posterior.place.rsample(), posterior.yaw.rsample())
 
-    def mode(self, images: Tensor, state: Tensor, step: int) -> PoseLatents:
+    def mode(self, images: Tensor, state: Tensor) -> PoseLatents:
         """Take the most probable place and yaw of every identity."""
         posterior = self.posterior(images, state)
         return self._latents(posterior, posterior.place.mean, posterior.yaw.modes(1)[..., 0])
@@ -196,15 +196,17 @@ class PoseHead(Head):
         height = self.rest_height.expand(pixels.shape[:2])
         position = unproject_to_plane(camera, pixels, height)
         log_det = plane_log_det(camera, position) - half_side.log().sum(dim=-1)
-        log_q = posterior.place.log_prob(place) + log_det + posterior.yaw.log_prob(yaw)
-        spread = posterior.place.covariance_matrix.diagonal(dim1=-2, dim2=-1).sqrt() * half_side
+        log_q = posterior.place.log_prob(place) + log_det
+        log_q = log_q + posterior.yaw.with_fixed_weights().log_prob(yaw)
+        to_pixels = torch.diag_embed(half_side)
+        covariance = to_pixels @ posterior.place.covariance_matrix @ to_pixels
         probability = posterior.identity.probs
         found = (probability[..., None] * pixels).sum(dim=1) / self.half_image - 1
         return PoseLatents(
             position=position,
             yaw=yaw,
             yaw_modes=posterior.yaw.modes(NUM_YAW_MODES),
-            pixel_std=spread,
+            pixel_covariance=covariance,
             kl=log_q - self.prior.log_prob_pose(position),
             identity_log_prob=posterior.identity.logits,
             found=found,
@@ -237,10 +239,14 @@ def _temper_gradient(
 
 
 def standard_deviations_on_plane(
-    camera: Camera, position: Float[Tensor, "batch 3"], pixel_std: Float[Tensor, "batch 2"]
+    camera: Camera,
+    position: Float[Tensor, "batch 3"],
+    pixel_covariance: Float[Tensor, "batch 2 2"],
 ) -> Float[Tensor, "batch 2"]:
-    """Carry standard deviations along u and v to x and y of the plane, to first order."""
+    """Carry a covariance of (u, v) to standard deviations of (x, y), to first order."""
     pixels = project(camera, position[:, None]).pixels
-    steps = torch.diag_embed(pixel_std)
-    moved = unproject_to_plane(camera, pixels + steps, position[:, 2:].expand(-1, 2))
-    return (moved - position[:, None])[..., :2].square().sum(dim=1).sqrt()
+    one_pixel = torch.eye(2, device=pixels.device)
+    moved = unproject_to_plane(camera, pixels + one_pixel, position[:, 2:].expand(-1, 2))
+    jacobian = (moved - position[:, None])[..., :2].transpose(-1, -2)
+    covariance = jacobian @ pixel_covariance @ jacobian.transpose(-1, -2)
+    return covariance.diagonal(dim1=-2, dim2=-1).sqrt()

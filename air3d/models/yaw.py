@@ -4,6 +4,7 @@ A mixture whose modes roam freely stays on a plateau; modes tied to bins do not.
 k-fold symmetry sees only k * yaw, so all its equivalent yaws are one target.
 """
 
+import dataclasses
 import math
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ class YawMixture:
     Attributes:
         log_weight: normalised over the last axis [*, K].
         mean: of each component, in the folded angle ``order * (yaw - origin)`` [*, K].
-        std: of each component, radians of the folded angle, at most 1 [*, K].
+        std: of each component, radians of the folded angle, at most 1.001 [*, K].
         origin: direction from which yaw is counted [*].
         order: of the mesh's symmetry about z; 0 for a solid of revolution, whose yaw is
             uniform and has the mode 0 [*].
@@ -41,7 +42,7 @@ class YawMixture:
         origin: Float[Tensor, "*batch"],
         order: Int[Tensor, "*batch"],
     ) -> "YawMixture":
-        """Read a network's output as logits, offsets within twice a bin's width, and log std."""
+        """Read a network's output as logits, offsets of at most a bin's width, and std."""
         bins = raw.shape[-2]
         width = 2 * math.pi / bins
         centres = width * (torch.arange(bins, device=raw.device) + 0.5) - math.pi
@@ -58,6 +59,14 @@ class YawMixture:
         wrapped = (-0.5 * z.square()).logsumexp(dim=-1) - self.std.log() - _LOG_SQRT_2PI
         mixture = (self.log_weight + wrapped).logsumexp(dim=-1)
         return torch.where(self.order == _CONTINUOUS, -math.log(2 * math.pi), mixture)
+
+    def with_fixed_weights(self) -> "YawMixture":
+        """Return the mixture with weights that carry no gradient.
+
+        A sample's component is chosen without one, so all that the weights would get from the
+        log-density of samples is a score of mean zero: noise.
+        """
+        return dataclasses.replace(self, log_weight=self.log_weight.detach())
 
     def rsample(self) -> Float[Tensor, "*batch"]:
         """Draw a yaw in [-pi, pi); gradients reach the drawn component's mean and std.

@@ -21,7 +21,9 @@ class TaughtSteps:
     Attributes:
         presence_logits: of q(z_pres_i = 1) [B, N].
         identity_log_prob: log q(k_i) of the true identity [B, N].
-        location_log_prob: log-density of the true place in the image [B, N].
+        location_log_prob: log-density of the true place in the coordinates of the glimpse's
+            window [B, N]; the window is a function of the image, so this differs from the
+            density on the plane by what carries no gradient.
         yaw_log_prob: log-density of the true yaw given the true identity [B, N].
         attention_log_prob: log-density of the true place under the coarse window that chooses
             the glimpse [B, N]; it trains the window and is no part of q(z | x).
@@ -36,7 +38,10 @@ class TaughtSteps:
 
 @dataclass(frozen=True)
 class Sleep:
-    """The objective (to be maximised) and its parts, in nats, one per image [B]."""
+    """The objective (to be maximised) and its parts, in nats, one per image [B].
+
+    ``value`` is the sum of the others: log q of the true scene, plus ``attention``.
+    """
 
     value: Float[Tensor, " batch"]
     count: Float[Tensor, " batch"]

@@ -1,6 +1,6 @@
 """What can be in a scene: the scene file, its meshes, and the prior over scenes."""
 
-from air3d.scene.assets import Mesh, MeshBank, MeshFileError, load_assets, load_mesh
+from air3d.scene.assets import Mesh, MeshBank, MeshFileError, load_assets, load_mesh, mesh_to_ply
 from air3d.scene.prior import ABSENT, ScenePrior, Scenes, camera_of
 from air3d.scene.spec import (
     GlimpseSpec,
@@ -24,5 +24,6 @@ __all__ = [
     "load_assets",
     "load_mesh",
     "load_scene",
+    "mesh_to_ply",
     "scene_to_yaml",
 ]

@@ -72,6 +72,8 @@ def load_mesh(
             f"{path}: a face names a vertex that is not there (there are {len(loaded.vertices)}); "
             "export it anew"
         )
+    if np.ptp(loaded.vertices, axis=0).max() <= 0.0:
+        raise MeshFileError(f"{path}: all its vertices are one point; export it anew")
     visual = loaded.visual
     vertex_colours = (
         visual.to_color().vertex_colors if hasattr(visual, "to_color") else (visual.vertex_colors)
@@ -87,6 +89,21 @@ def load_mesh(
         diameter=_diameter(loaded),
         path=path,
     )
+
+
+def mesh_to_ply(mesh: Mesh, *, scale: float = 1.0) -> bytes:
+    """Return a mesh as a binary PLY file with vertex colours (8 bits) and normals.
+
+    ``scale`` multiplies the vertices; at 1, :func:`load_mesh` reads back the same mesh.
+    """
+    exported = trimesh.Trimesh(
+        vertices=mesh.vertices.numpy() * scale,
+        faces=mesh.faces.numpy(),
+        vertex_colors=(mesh.colours.numpy() * 255.0).round().astype(np.uint8),
+        vertex_normals=mesh.normals.numpy(),
+        process=False,
+    )
+    return exported.export(file_type="ply", vertex_normal=True)
 
 
 def load_assets(spec: SceneSpec) -> tuple[Mesh, ...]:

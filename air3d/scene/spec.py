@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 Vector = tuple[float, float, float]
 Unit = Annotated[float, Field(ge=0.0, le=1.0)]
 Colour = tuple[Unit, Unit, Unit]
+Name = Annotated[str, Field(min_length=1, pattern=r"^[A-Za-z0-9_\-]+$")]
 ImageSize = tuple[Annotated[int, Field(ge=16, le=1024)], Annotated[int, Field(ge=16, le=1024)]]
 
 
@@ -51,7 +52,7 @@ class MeshType(_Strict):
             (1: none), ``continuous`` for a solid of revolution.
     """
 
-    name: str = Field(min_length=1)
+    name: Name
     mesh: str
     yaw_symmetry: Annotated[int, Field(ge=1)] | Literal["continuous"] = 1
 
@@ -98,6 +99,8 @@ class CameraSpec(_Strict):
     def _has_a_roll(self):
         if math.dist(self.eye[:2], self.target[:2]) < 1e-6:
             raise ValueError("eye must not stand straight above or below target; move it sideways")
+        if self.eye[2] <= 0.0:
+            raise ValueError("eye must stand above the plane z = 0 that objects stand on")
         return self
 
 
@@ -151,7 +154,7 @@ class SceneSpec(_Strict):
     """
 
     decoder: Literal["scene"]
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_\-]+$")
+    name: Name
     image_size: ImageSize
     objects: ObjectsSpec
     camera: CameraSpec
@@ -201,7 +204,7 @@ class GlimpseSpec(_Strict):
     """A generative model whose decoder paints patches on a canvas (grey, values in [0, 1])."""
 
     decoder: Literal["glimpse"]
-    name: str = Field(min_length=1, pattern=r"^[A-Za-z0-9_\-]+$")
+    name: Name
     image_size: ImageSize
     glyphs: GlyphsSpec
     noise_std: float = Field(default=0.3, gt=0.0, le=1.0)
@@ -223,6 +226,8 @@ _ADAPTER = pydantic.TypeAdapter(AnySpec)
 def _normalised(count: tuple[float, ...]) -> tuple[float, ...]:
     if abs(sum(count) - 1.0) > 1e-3:
         raise ValueError(f"probabilities must sum to 1, these sum to {sum(count):g}")
+    if abs(sum(count) - 1.0) <= 1e-9:  # normalised already: a table read back is the same table
+        return count
     return tuple(value / sum(count) for value in count)
 
 
@@ -271,7 +276,7 @@ def _explain(error: pydantic.ValidationError) -> str:
     """Turn pydantic's list of faults into one line, each with its key and what to do."""
     faults = []
     for fault in error.errors():
-        keys = [str(key) for key in fault["loc"] if key not in ("scene", "glimpse")]
+        keys = [str(key) for key in fault["loc"][1:]]  # the first is the decoder
         key = ".".join(keys) or "the file"
         if fault["type"] == "extra_forbidden":
             faults.append(f"{key}: unknown key; remove it or mend its spelling")

@@ -1,12 +1,15 @@
 """What a training says of itself: ``metrics.jsonl``, the progress bar, TensorBoard."""
 
+import contextlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import tqdm
 from torch import Tensor
+
+from air3d.files import write_atomically
 
 
 class Journal:
@@ -20,16 +23,15 @@ class Journal:
         tensorboard: write event files to ``out`` as well.
 
     Raises:
-        OSError: ``out`` cannot be written, or TensorBoard is asked for and not installed.
+        OSError: ``out`` cannot be written, or TensorBoard is asked for and not installed. Each
+            of its methods raises this, too, when the disk is full.
     """
 
     def __init__(self, out: Path, iteration: int, total: int | None, *, tensorboard: bool):
         self._path = out / "metrics.jsonl"
-        try:
+        with _explained(self._path, "choose another --out"):
             out.mkdir(parents=True, exist_ok=True)
-            _keep_until(self._path, iteration)
-        except OSError as error:
-            raise OSError(f"{out}: cannot be written ({error}); choose another --out") from error
+            write_atomically(self._path, _lines_until(self._path, iteration).encode())
         self._events = _event_writer(out, iteration) if tensorboard else None
         self._bar = tqdm.tqdm(total=total, initial=iteration, disable=None, unit="it")
 
@@ -41,7 +43,10 @@ class Journal:
         """Add one line of figures."""
         numbers = {name: round(float(value), 5) for name, value in figures.items()}
         line = {"iteration": iteration, "seconds": round(seconds, 1), **numbers}
-        with self._path.open("a", encoding="utf-8") as file:
+        with (
+            _explained(self._path, "free space there, then --resume"),
+            self._path.open("a", encoding="utf-8") as file,
+        ):
             file.write(json.dumps(line) + "\n")
         self._bar.set_postfix({name: f"{value:.4g}" for name, value in numbers.items()})
         for name, value in numbers.items():
@@ -65,11 +70,19 @@ def _event_writer(out: Path, iteration: int):
     return SummaryWriter(str(out), purge_step=iteration)
 
 
-def _keep_until(path: Path, iteration: int) -> None:
-    if path.exists():
-        lines = path.read_text(encoding="utf-8").splitlines()
-        kept = [line for line in lines if _iteration_of(line) <= iteration]
-        path.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+@contextlib.contextmanager
+def _explained(path: Path, remedy: str) -> Iterator[None]:
+    """Let an OSError say which file it is about and what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path}: cannot be written ({error.strerror}); {remedy}") from error
+
+
+def _lines_until(path: Path, iteration: int) -> str:
+    """Return the journal's lines that are not later than ``iteration``."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return "".join(f"{line}\n" for line in lines if _iteration_of(line) <= iteration)
 
 
 def _iteration_of(line: str) -> float:

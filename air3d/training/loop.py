@@ -9,7 +9,14 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from air3d.checkpoint import STATE, CheckpointError, load_state, save_model, save_state
+from air3d.checkpoint import (
+    STATE,
+    WEIGHTS,
+    CheckpointError,
+    load_state,
+    save_model,
+    save_state,
+)
 from air3d.models import Air
 from air3d.provenance import provenance
 from air3d.training.journal import Journal
@@ -20,7 +27,7 @@ class TrainSettings:
     """How long and how fast to train.
 
     Attributes:
-        iterations: how many steps; or
+        iterations: how many; or
         minutes: how long, wall clock. Only ``iterations`` makes a run repeatable bit by bit.
         learning_rate: Adam's, after ``warmup`` iterations of linear growth.
         hold: share of the training at full rate; then it falls to nothing along a cosine.
@@ -44,8 +51,11 @@ class TrainSettings:
     def __post_init__(self):
         if (self.iterations is None) == (self.minutes is None):
             raise ValueError("give either --iterations or --minutes, and not both")
-        if (self.iterations or self.minutes or 0) <= 0:
-            raise ValueError("--iterations and --minutes must be greater than 0")
+        for name in ("iterations", "minutes", "learning_rate", "warmup", "log_every"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                option = name.replace("_", "-")
+                raise ValueError(f"--{option} must be a number greater than 0, got {value}")
 
     def rate(self, iteration: int, progress: float) -> float:
         """Return the learning rate of an iteration, ``progress`` in [0, 1] of the way."""
@@ -91,6 +101,7 @@ def train(
     out: Path,
     *,
     record: Mapping[str, object],
+    seed: int,
     validate: Callable[[], Mapping[str, float]],
     resume: bool = False,
 ) -> Clock:
@@ -107,24 +118,25 @@ def train(
             from generators that depend on i alone.
         settings: how long and how fast.
         out: folder of this training.
-        record: what is trained and how (scene, seed, batch, ...), kept with the model. A resumed
-            run must have the same record.
+        record: what is trained and how (scene, batch, ...; numbers, strings, lists), kept with
+            the model. A resumed run must have the same record.
+        seed: of the run, for its record.
         validate: figures on held-out data.
         resume: go on from the last state in ``out``.
 
     Raises:
         CheckpointError: there is no state to resume from, it is another training's, ``out``
-            holds a training and ``resume`` is not set, or ``out`` cannot be written.
-        FloatingPointError: the loss is not finite; the last state is kept.
+            holds a model and ``resume`` is not set, or ``out`` cannot be written.
+        FloatingPointError: the loss or its gradient is not finite; neither the model nor the last
+            state is touched.
     """
-    # Adam's moments of idle units decay into denormal numbers, which cost a CPU 100 cycles each.
-    torch.set_flush_denormal(True)
+    record = {**record, "seed": seed}
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
     clock = Clock(settings)
     if resume:
         _restore(out, record, model, optimiser, clock)
-    elif (out / STATE).exists():
-        raise CheckpointError(f"{out}: holds a training; add --resume, or choose another --out")
+    elif (out / STATE).exists() or (out / WEIGHTS).exists():
+        raise CheckpointError(f"{out}: holds a model; add --resume, or choose another --out")
     journal = Journal(out, clock.iteration, settings.iterations, tensorboard=settings.tensorboard)
     saved = clock.seconds
     while clock.progress < 1.0:
@@ -132,14 +144,14 @@ def train(
         for group in optimiser.param_groups:
             group["lr"] = rate
         loss = loss_of(clock.iteration)
-        if not torch.isfinite(loss.value):
-            raise FloatingPointError(
-                f"the loss of iteration {clock.iteration} is not finite; train again with a lower "
-                f"--learning-rate (the last good state is kept in {out})"
-            )
         optimiser.zero_grad()
         loss.value.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
+        if not torch.isfinite(loss.value + norm):
+            raise FloatingPointError(
+                f"the loss of iteration {clock.iteration}, or its gradient, is not finite; train "
+                "again with a lower --learning-rate"
+            )
         optimiser.step()
         clock.iteration += 1
         journal.advance()
@@ -153,8 +165,9 @@ def train(
     journal.write(clock.iteration, clock.seconds, validate())
     journal.close()
     _save(out, record, model, optimiser, clock)
-    figures = {"iterations": clock.iteration, "seconds": round(clock.seconds)}
-    save_model(out, model, {**record, **figures, "provenance": asdict(provenance())})
+    device = next(model.parameters()).device
+    made = {"iterations": clock.iteration, "seconds": round(clock.seconds)}
+    save_model(out, model, {**record, **made, "provenance": asdict(provenance(seed, device))})
     return clock
 
 
@@ -172,6 +185,7 @@ def _save(
         "iteration": clock.iteration,
         "seconds": clock.seconds,
         "random": torch.get_rng_state(),
+        "cuda_random": torch.cuda.get_rng_state_all(),
     }
     save_state(out, state)
 
@@ -184,13 +198,20 @@ def _restore(
     clock: Clock,
 ) -> None:
     state = load_state(out)
-    different = [key for key, value in record.items() if state["record"].get(key) != value]
-    if different:
+    try:
+        different = [key for key, value in record.items() if state["record"].get(key) != value]
+        if different:
+            raise CheckpointError(
+                f"{out}: was trained with another {', '.join(different)}; repeat its command with "
+                "--resume added, or choose another --out"
+            )
+        model.load_state_dict(state["model"])
+        optimiser.load_state_dict(state["optimiser"])
+        clock.iteration, clock.earlier_seconds = state["iteration"], state["seconds"]
+    except (KeyError, AttributeError, RuntimeError) as error:
         raise CheckpointError(
-            f"{out}: was trained with another {', '.join(different)}; repeat its command with "
-            "--resume added, or choose another --out"
-        )
-    model.load_state_dict(state["model"])
-    optimiser.load_state_dict(state["optimiser"])
-    clock.iteration, clock.earlier_seconds = state["iteration"], state["seconds"]
+            f"{out / STATE}: is not the state of such a training ({error}); start without --resume"
+        ) from error
     torch.set_rng_state(state["random"])
+    if len(state["cuda_random"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda_random"])

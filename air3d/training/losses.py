@@ -26,11 +26,11 @@ def elbo_loss(
 
 
 def sleep_loss(model: Air, batch: RenderedScenes) -> Loss:
-    """Return minus log q(scene | image) of scenes that the model drew (the sleep phase)."""
+    """Return minus the sleep objective of scenes that the model drew."""
     device = next(model.parameters()).device
     sleep = model.sleep(batch.images.to(device), batch.scenes.to(device))
     figures = {
-        "log_q": sleep.value.mean(),
+        "objective": sleep.value.mean(),
         "count": sleep.count.mean(),
         "identity": sleep.identity.mean(),
         "location": sleep.location.mean(),

@@ -4,12 +4,10 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import trimesh
-
 from air3d.data.errors import DataError
-from air3d.data.files import read_json, to_json, write_atomically
-from air3d.scene import Mesh
+from air3d.data.record import read_json
+from air3d.files import to_json, write_atomically
+from air3d.scene import Mesh, mesh_to_ply
 
 _MILLIMETRES = 1000.0
 
@@ -19,7 +17,7 @@ def write_models(folder: Path, meshes: Sequence[Mesh]) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     info = {}
     for number, mesh in enumerate(meshes, start=1):
-        write_atomically(folder / f"obj_{number:06d}.ply", _to_ply(mesh))
+        write_atomically(folder / f"obj_{number:06d}.ply", mesh_to_ply(mesh, scale=_MILLIMETRES))
         info[str(number)] = _describe(mesh)
     write_atomically(folder / "models_info.json", to_json(info))
 
@@ -39,18 +37,6 @@ def check_models(folder: Path) -> frozenset[int]:
         if not mesh_path.is_file():
             raise DataError(f"{mesh_path}: is missing, though {path.name} lists it; copy it there")
     return numbers
-
-
-def _to_ply(mesh: Mesh) -> bytes:
-    colours = (mesh.colours.numpy() * 255.0).round().astype(np.uint8)
-    scaled = trimesh.Trimesh(
-        vertices=mesh.vertices.numpy() * _MILLIMETRES,
-        faces=mesh.faces.numpy(),
-        vertex_colors=colours,
-        vertex_normals=mesh.normals.numpy(),
-        process=False,
-    )
-    return scaled.export(file_type="ply", vertex_normal=True)
 
 
 def _describe(mesh: Mesh) -> dict:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from air3d.data.errors import DataError
-from air3d.data.files import read_json
+from air3d.data.record import read_json
 
 _RGB_SUFFIXES = ("rgb.png", "rgb.jpg")
 

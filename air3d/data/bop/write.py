@@ -11,7 +11,6 @@ from typing import Literal
 
 import numpy as np
 
-import air3d
 from air3d.data.bop.annotate import AnnotatedScenes
 from air3d.data.bop.format import (
     AnnotatedImage,
@@ -24,9 +23,11 @@ from air3d.data.bop.format import (
 )
 from air3d.data.bop.models import write_models
 from air3d.data.errors import DataError
-from air3d.data.files import claim, file_digest, replacing, to_json, write_atomically
+from air3d.data.record import claim
 from air3d.data.threads import one_thread
+from air3d.files import file_digest, replacing, to_json, write_atomically
 from air3d.scene import SceneSpec
+from air3d.version import __version__
 
 Layout = Literal["webdataset", "scenewise"]
 MAX_SHARD_SIZE = 1000
@@ -79,7 +80,7 @@ class BopPlan:
             "count": self.count,
             "layout": self.layout,
             "shard_size": self.shard_size,
-            "air3d_version": air3d.__version__,
+            "air3d_version": __version__,
         }
 
 
