@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from data_cases import contents, rle_to_mask
 from PIL import Image
 
 from air3d.data import BopDataset, BopPlan, DataError, read_images, write_bop
+from air3d.data.bop import read_diameters, read_model
 from air3d.data.bop.annotate import AnnotatedScenes, surround
-from air3d.data.bop.format import rle_to_mask
 from air3d.geometry import project
 from air3d.render import render_depth
 from air3d.scene import ABSENT, SceneSpec, load_scene
@@ -50,18 +51,6 @@ def loose(spec, tmp_path_factory) -> Path:
 @pytest.fixture
 def copy(shards, tmp_path) -> Path:
     return Path(shutil.copytree(shards, tmp_path / "copy"))
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    """Return all files of a data set; the commit, which is not compared, apart."""
-    files = {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file()
-    }
-    info = json.loads(files["dataset_info.json"])
-    info.pop("git_commit")
-    return files | {"dataset_info.json": json.dumps(info).encode()}
 
 
 def member(shard: Path, name: str) -> bytes:
@@ -138,6 +127,56 @@ def test_the_camera_comes_back(shards, spec):
     torch.testing.assert_close(read.intrinsics, camera.intrinsics)
     torch.testing.assert_close(read.world_to_camera, camera.world_to_camera)
     assert read.image_size == (24, 32)
+
+
+def test_the_cameras_of_all_images_come_back_without_their_pixels(shards, loose, spec):
+    camera = AnnotatedScenes(spec, SEED).stream.camera
+    for path in (shards, loose):
+        cameras = BopDataset(path).cameras()
+        assert len(cameras) == COUNT and cameras.image_size == (24, 32)
+        for image, seen in zip(BopDataset(path), cameras.world_to_camera, strict=True):
+            assert torch.equal(image.camera.world_to_camera[0], seen)
+        torch.testing.assert_close(cameras.intrinsics, camera.expand(COUNT).intrinsics)
+
+
+def test_an_image_is_found_by_its_key_whatever_the_others_hold(copy):
+    image = BopDataset(copy).find("000001_000003")
+    assert image.key == "000001_000003"
+    assert torch.equal(image.rgb, BopDataset(copy)[SHARD + 3].rgb)
+    shard = copy / "shard-000001.tar"
+    with tarfile.open(shard) as file:
+        offset = next(m.offset_data for m in file if m.name == "000001_000002.rgb.png")
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:offset] + b"#" * 8 + whole[offset + 8 :])
+    assert torch.equal(BopDataset(copy).find("000001_000003").rgb, image.rgb)
+    with pytest.raises(DataError, match="has no image 7; keys are SSSSSS_IIIIII.*000000_000000"):
+        BopDataset(copy).find("7")
+
+
+def test_models_come_back_in_metres(shards, spec):
+    meshes = AnnotatedScenes(spec, SEED).stream.meshes
+    assert read_diameters(shards / "models") == pytest.approx(
+        {number: mesh.diameter for number, mesh in enumerate(meshes, start=1)}
+    )
+    for number, mesh in enumerate(meshes, start=1):
+        model = read_model(shards / "models", number)
+        torch.testing.assert_close(model.vertices, mesh.vertices, atol=1e-6, rtol=0)
+        assert torch.equal(model.faces, mesh.faces)
+        assert model.diameter == pytest.approx(mesh.diameter, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "fault"),
+    [
+        ({"1": {"diameter": 9.0}, "2": {}}, "has no diameter of object 2"),
+        ({"1": {"diameter": 9.0}, "2": 7}, "has no diameter of object 2"),
+        ({"cube": {"diameter": 9.0}}, "names an object that is no number"),
+    ],
+)
+def test_damaged_diameters_are_named(tmp_path, content, fault):
+    (tmp_path / "models_info.json").write_text(json.dumps(content))
+    with pytest.raises(DataError, match=f"models_info.json: {fault}"):
+        read_diameters(tmp_path)
 
 
 def test_silhouettes_are_those_of_the_whole_surrounding_image(spec):

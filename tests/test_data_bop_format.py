@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 import trimesh
+from data_cases import rle_to_mask
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as st_numpy
@@ -24,7 +25,6 @@ from air3d.data.bop.format import (
     mask_to_rle,
     pose_from_bop,
     poses_to_bop,
-    rle_to_mask,
     to_png,
     to_uint8,
 )

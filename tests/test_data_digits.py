@@ -7,27 +7,9 @@ from pathlib import Path
 import numpy as np
 import pooch
 import pytest
+from data_cases import idx_bytes, write_mnist
 
 from air3d.data import DataError, load_digits
-
-
-def idx_bytes(array: np.ndarray) -> bytes:
-    """Encode a byte array as MNIST's files are."""
-    sizes = b"".join(size.to_bytes(4, "big") for size in array.shape)
-    return bytes([0, 0, 8, array.ndim]) + sizes + array.tobytes()
-
-
-def write_mnist(folder: Path, prefix: str, count: int = 5, compress: bool = True) -> np.ndarray:
-    images = np.random.default_rng(count).integers(0, 256, (count, 28, 28), dtype=np.uint8)
-    labels = (np.arange(count) % 10).astype(np.uint8)
-    folder.mkdir(exist_ok=True)
-    for name, array in (("images-idx3", images), ("labels-idx1", labels)):
-        content = idx_bytes(array)
-        if compress:
-            (folder / f"{prefix}-{name}-ubyte.gz").write_bytes(gzip.compress(content))
-        else:
-            (folder / f"{prefix}-{name}-ubyte").write_bytes(content)
-    return images
 
 
 @pytest.fixture(autouse=True)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from data_cases import write_mnist
 
 from air3d.data import (
     CanvasDataset,
@@ -18,7 +19,6 @@ from air3d.data import (
     write_multi_mnist,
 )
 from air3d.scene import GlimpseSpec, load_scene
-from tests.test_data_digits import write_mnist
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -12,10 +12,9 @@ from pathlib import Path
 
 import pytest
 import yaml
+from data_cases import contents, write_mnist
 
 from air3d.data import BopDataset, load_canvases, read_images
-from tests.test_data_bop import contents
-from tests.test_data_digits import write_mnist
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = "render_dataset.py"

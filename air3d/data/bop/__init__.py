@@ -4,6 +4,7 @@ The layout is the one of the BOP benchmark, in webdataset shards or loose files;
 are converted in :mod:`air3d.data.bop.format` and nowhere else.
 """
 
+from air3d.data.bop.models import read_diameters, read_model
 from air3d.data.bop.read import BopDataset, BopImage, BopObject, read_images
 from air3d.data.bop.write import BopPlan, Layout, write_bop
 
@@ -13,6 +14,8 @@ __all__ = [
     "BopObject",
     "BopPlan",
     "Layout",
+    "read_diameters",
     "read_images",
+    "read_model",
     "write_bop",
 ]

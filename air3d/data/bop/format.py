@@ -19,8 +19,8 @@ from torch import Tensor
 from air3d.data.errors import DataError
 from air3d.geometry import Camera, invert_rigid
 
+MILLIMETRES = 1000.0  # per metre
 DEPTH_SCALE = 1.0  # millimetres per unit of the 16-bit depth image, which then ends at 65 m
-_MILLIMETRES = 1000.0
 _NOT_VISIBLE = (-1, -1, -1, -1)
 
 
@@ -63,7 +63,7 @@ def camera_to_bop(camera: Camera) -> dict:
         "cam_K": intrinsics.flatten().tolist(),
         "depth_scale": DEPTH_SCALE,
         "cam_R_w2c": world_to_camera[:3, :3].flatten().tolist(),
-        "cam_t_w2c": (world_to_camera[:3, 3] * _MILLIMETRES).tolist(),
+        "cam_t_w2c": (world_to_camera[:3, 3] * MILLIMETRES).tolist(),
     }
 
 
@@ -84,7 +84,7 @@ def poses_to_bop(image: AnnotatedImage) -> list[dict]:
         entries.append(
             {
                 "cam_R_m2c": object_to_camera[:3, :3].flatten().tolist(),
-                "cam_t_m2c": (object_to_camera[:3, 3] * _MILLIMETRES).tolist(),
+                "cam_t_m2c": (object_to_camera[:3, 3] * MILLIMETRES).tolist(),
                 "obj_id": int(identity) + 1,
             }
         )
@@ -133,23 +133,17 @@ def mask_to_rle(mask: Bool[ndarray, "height width"]) -> dict:
     return {"counts": [0, *counts] if starts_with_one else counts, "size": list(mask.shape)}
 
 
-def rle_to_mask(rle: dict) -> Bool[ndarray, "height width"]:
-    """Return the mask of COCO's uncompressed run lengths; ``ValueError`` if they do not fit."""
-    values = np.arange(len(rle["counts"])) % 2 == 1
-    return np.repeat(values, rle["counts"]).reshape(rle["size"], order="F")
-
-
 def depth_to_bop(depth: Float[ndarray, "height width"]) -> ndarray:
     """Return a depth image in BOP's 16-bit units, 0 where there is nothing.
 
     Raises:
         DataError: a depth lies beyond what 16 bits hold.
     """
-    units = np.where(np.isfinite(depth), depth * (_MILLIMETRES / DEPTH_SCALE), 0.0).round()
+    units = np.where(np.isfinite(depth), depth * (MILLIMETRES / DEPTH_SCALE), 0.0).round()
     if units.max(initial=0.0) > np.iinfo(np.uint16).max:
         raise DataError(
-            f"depth reaches {units.max() * DEPTH_SCALE / _MILLIMETRES:.1f} m, a BOP depth image "
-            f"ends at {np.iinfo(np.uint16).max * DEPTH_SCALE / _MILLIMETRES:.1f} m; "
+            f"depth reaches {units.max() * DEPTH_SCALE / MILLIMETRES:.1f} m, a BOP depth image "
+            f"ends at {np.iinfo(np.uint16).max * DEPTH_SCALE / MILLIMETRES:.1f} m; "
             "move the camera closer"
         )
     return units.astype(np.uint16)
@@ -181,5 +175,5 @@ def _matrix(values: list[float]) -> Float[Tensor, "3 3"]:
 def _rigid(rotation: list[float], millimetres: list[float]) -> Float[Tensor, "4 4"]:
     transform = torch.eye(4, dtype=torch.float64)
     transform[:3, :3] = _matrix(rotation)
-    transform[:3, 3] = torch.tensor(millimetres, dtype=torch.float64) / _MILLIMETRES
+    transform[:3, 3] = torch.tensor(millimetres, dtype=torch.float64) / MILLIMETRES
     return transform

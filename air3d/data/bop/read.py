@@ -1,7 +1,7 @@
 """Read BOP data sets, in shards or loose files, back into metres and air3d's frames."""
 
+import contextlib
 import io
-import json
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -74,36 +74,51 @@ class BopDataset:
         return len(self._sources)
 
     def __getitem__(self, index: int) -> BopImage:
-        source = self._sources[index]
-        rgb = _decode_rgb(source)
-        try:
-            camera_entry = source.annotation("camera")
-            camera = camera_from_bop(camera_entry, (rgb.shape[0], rgb.shape[1]))
-            poses, infos = source.annotation("gt"), source.annotation("gt_info")
-            objects = tuple(
-                BopObject(
-                    identity=int(pose["obj_id"]) - 1,
-                    object_to_world=pose_from_bop(pose, camera_entry),
-                    visib_fract=float(info["visib_fract"]),
-                )
-                for pose, info in zip(poses, infos, strict=True)
-            )
-        except KeyError as error:
-            raise DataError(
-                f"{source.place}: the annotation lacks {error}; render it anew"
-            ) from error
-        except (json.JSONDecodeError, ValueError, TypeError, RuntimeError) as error:
-            raise DataError(f"{source.place}: the annotation is damaged ({error})") from error
+        return self._read(self._sources[index])
+
+    def __iter__(self) -> Iterator[BopImage]:
+        return (self[index] for index in range(len(self)))
+
+    def find(self, key: str) -> BopImage:
+        """Return the image of a key, ``SSSSSS_IIIIII``, without decoding any other.
+
+        Raises:
+            DataError: there is no such image, or it is damaged.
+        """
+        for source in self._sources:
+            if source.key == key:
+                return self._read(source)
+        raise DataError(
+            f"{self.path}: has no image {key}; keys are SSSSSS_IIIIII, BOP's numbers of scene and "
+            f"image, as in {self._sources[0].key}"
+        )
+
+    def cameras(self) -> Camera:
+        """Return the cameras of all images, in their order, without decoding pixels.
+
+        Raises:
+            DataError: images differ in size, or a camera is missing or damaged.
+        """
+        size = _common_size(self.path, {_read_size(source) for source in self._sources})
+        cameras = [_read_camera(source, size) for source in self._sources]
+        return Camera(
+            torch.cat([camera.world_to_camera for camera in cameras]),
+            torch.cat([camera.intrinsics for camera in cameras]),
+            size,
+        )
+
+    def _read(self, source: Source) -> BopImage:
+        with _opened(source) as picture:
+            rgb = torch.tensor(np.array(picture.convert("RGB")))
+        camera = _read_camera(source, (rgb.shape[0], rgb.shape[1]))
+        objects = _read_objects(source)
         for entry in objects:
             if entry.identity + 1 not in self._numbers:
                 raise DataError(
                     f"{source.place}: shows object {entry.identity + 1}, which "
                     f"{self.path / 'models' / 'models_info.json'} does not list; copy its models"
                 )
-        return BopImage(source.key, torch.tensor(rgb), camera, objects)
-
-    def __iter__(self) -> Iterator[BopImage]:
-        return (self[index] for index in range(len(self)))
+        return BopImage(source.key, rgb, camera, objects)
 
 
 def read_images(path: str | Path) -> RenderedScenes:
@@ -115,9 +130,7 @@ def read_images(path: str | Path) -> RenderedScenes:
     """
     dataset = BopDataset(path)
     entries = list(dataset)
-    sizes = {tuple(entry.rgb.shape[:2]) for entry in entries}
-    if len(sizes) > 1:
-        raise DataError(f"{dataset.path}: holds images of several sizes {sorted(sizes)}; split it")
+    _common_size(dataset.path, {entry.camera.image_size for entry in entries})
     rgb = torch.stack([entry.rgb for entry in entries])
     images = rgb.permute(0, 3, 1, 2).float() / 255.0
     return RenderedScenes(images, _to_scenes(dataset.path, entries))
@@ -142,9 +155,61 @@ def _to_scenes(path: Path, entries: list[BopImage]) -> Scenes:
     return Scenes(identity, poses[..., :3, 3], yaw)
 
 
-def _decode_rgb(source: Source) -> np.ndarray:
+def _common_size(path: Path, sizes: set[tuple[int, int]]) -> tuple[int, int]:
+    if len(sizes) > 1:
+        raise DataError(f"{path}: holds images of several sizes {sorted(sizes)}; split it")
+    return sizes.pop()
+
+
+def _read_size(source: Source) -> tuple[int, int]:
+    """Return an image's height and width from its first bytes."""
+    with _opened(source) as picture:
+        return picture.height, picture.width
+
+
+def _read_camera(source: Source, image_size: tuple[int, int]) -> Camera:
+    with _annotated(source):
+        return camera_from_bop(source.annotation("camera"), image_size)
+
+
+def _read_objects(source: Source) -> tuple[BopObject, ...]:
+    with _annotated(source):
+        camera = source.annotation("camera")
+        poses, infos = source.annotation("gt"), source.annotation("gt_info")
+        return tuple(
+            BopObject(
+                identity=int(pose["obj_id"]) - 1,
+                object_to_world=pose_from_bop(pose, camera),
+                visib_fract=float(info["visib_fract"]),
+            )
+            for pose, info in zip(poses, infos, strict=True)
+        )
+
+
+@contextlib.contextmanager
+def _opened(source: Source) -> Iterator[Image.Image]:
+    """Open an image, whose pixels are decoded when they are asked for."""
     try:
-        with Image.open(io.BytesIO(source.rgb())) as image:
-            return np.array(image.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"{source.place}: the image cannot be decoded ({error})") from error
+        with Image.open(io.BytesIO(source.rgb())) as picture:
+            yield picture
+    except DataError:
+        raise
+    except Exception as error:  # Pillow raises whatever its decoders stumble over
+        raise DataError(
+            f"{source.place}: the image cannot be decoded ({error}); render or download it anew"
+        ) from error
+
+
+@contextlib.contextmanager
+def _annotated(source: Source) -> Iterator[None]:
+    """Name the place of whatever is wrong with an annotation."""
+    try:
+        yield
+    except DataError:
+        raise
+    except KeyError as error:
+        raise DataError(f"{source.place}: the annotation lacks {error}; render it anew") from error
+    except (OSError, ValueError, TypeError, RuntimeError, OverflowError) as error:
+        raise DataError(
+            f"{source.place}: the annotation is damaged ({error}); render or download it anew"
+        ) from error
