@@ -17,9 +17,9 @@ from air3d.models.poses import standard_deviations_on_plane
 from air3d.objectives import count_log_prob
 from air3d.scene import ABSENT, Scenes
 
-_POSITION_RATE = 0.03
-_YAW_RATE = 0.03
-_SETTLE = 0.05
+_POSITION_RATE = 0.01
+_YAW_RATE = 0.02
+_SETTLE = 0.01
 
 
 def infer(
@@ -87,7 +87,7 @@ def try_yaws(decoder: SceneDecoder, images: Tensor, mode: SceneMode) -> Scenes:
 def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
     """Climb log p(x | z) in position (along the plane) and yaw by Adam; keep each image's best.
 
-    The rates fall along a cosine from 0.03 of an object's diameter and 0.03 radians a step.
+    The rates fall along a cosine from 0.01 of an object's diameter and 0.02 radians a step.
     """
     unit = max(mesh.diameter for mesh in decoder.bank.meshes)
     xy = (scenes.position[..., :2] / unit).clone().requires_grad_()

@@ -4,14 +4,19 @@ import math
 
 import pytest
 import torch
+from conftest import ROOT
 
-from air3d.geometry import plane_log_det, project, unproject_to_plane
+from air3d.data import SceneStream
+from air3d.geometry import plane_log_det
+from air3d.inference import infer
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.models.attention import Windows, paint_patch, read_glimpse
+from air3d.models.decoders import gaussian_log_likelihood
 from air3d.models.latents import windows_of
+from air3d.models.poses import TrueObject
 from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.objectives import count_log_prior, enumerate_hypotheses
-from air3d.scene import camera_of, load_assets, load_scene
+from air3d.scene import Scenes, camera_of, load_assets, load_scene
 
 SMALL_SCENE = SceneConfig(
     channels=(8, 8, 8), features=32, state=32, glimpse_size=16, glimpse_channels=(8, 8), hidden=32
@@ -21,7 +26,7 @@ SMALL_GLIMPSE = GlimpseConfig(channels=(4, 4, 4), features=32, state=32, code=8,
 
 @pytest.fixture(scope="module")
 def scene_spec():
-    return load_scene("scenes/single_object.yaml")
+    return load_scene(ROOT / "scenes/single_object.yaml")
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ def scene_model(scene_spec):
 @pytest.fixture(scope="module")
 def glimpse_model():
     torch.manual_seed(0)
-    return build_air(load_scene("scenes/multi_mnist.yaml"), SMALL_GLIMPSE)
+    return build_air(load_scene(ROOT / "scenes/multi_mnist.yaml"), SMALL_GLIMPSE)
 
 
 @pytest.fixture
@@ -122,32 +127,12 @@ def test_best_yaw_mode_is_where_the_density_peaks():
     assert mixture.log_prob(mixture.modes(1)[:, 0]) > wide.log_prob(yaw).max() - 0.7
 
 
-def test_unprojection_undoes_projection(scene_spec):
-    camera = camera_of(scene_spec).expand(4)
-    points = torch.rand(4, 7, 3) - 0.5
-    back = unproject_to_plane(camera, project(camera, points).pixels, points[..., 2])
-    torch.testing.assert_close(back, points, atol=1e-4, rtol=1e-4)
-
-
-def test_plane_log_det_is_the_derivative_of_projection(scene_spec):
-    camera = camera_of(scene_spec).to(dtype=torch.float64)
-    point = torch.tensor([0.3, -0.2, 0.15], dtype=torch.float64)
-    jacobian = torch.autograd.functional.jacobian(
-        lambda xy: project(camera, torch.cat([xy, point[2:]])[None, None]).pixels[0, 0], point[:2]
-    )
-    expected = torch.linalg.det(jacobian).abs().log()
-    actual = plane_log_det(camera, point[None, None])[0, 0]
-    torch.testing.assert_close(actual, expected)
-
-
 def test_taught_and_drawn_densities_agree(scene_spec, scene_model):
     """The KL of a draw is the density that teaching gives the same pose, minus the prior."""
-    from air3d.models.poses import TrueObject
-
     torch.manual_seed(4)
     head = scene_model.guide.head
     images, state = torch.rand(6, 3, 64, 64), torch.randn(6, 32)
-    drawn = head.sample(images, state, 0)
+    drawn = head.sample(images, state)
     posterior = head.posterior(images, state)
     for k in range(3):
         truth = TrueObject(torch.full((6,), k), drawn.position[:, k], drawn.yaw[:, k])
@@ -170,9 +155,6 @@ def test_prefixes_add_one_patch_at_a_time(glimpse_model):
 
 
 def test_likelihood_of_a_hypothesis_is_that_of_its_rendered_scene(scene_model):
-    from air3d.models.decoders import gaussian_log_likelihood
-    from air3d.scene import Scenes
-
     torch.manual_seed(5)
     images = torch.rand(2, 3, 64, 64)
     latents = scene_model.mode(images).latents
@@ -200,17 +182,90 @@ def test_elbo_trains_every_weight(kind, request):
     assert not without
 
 
-def test_elbo_bounds_the_importance_weighted_estimate(glimpse_model):
-    """E[log mean_k w_k] grows with k (Burda et al. 2016), and k = 1 is the ELBO."""
-    torch.manual_seed(7)
-    images = torch.rand(4, 1, 50, 50)
-    prior = count_log_prior(glimpse_model.spec.count, 3)
+def test_yaw_weights_get_no_noise_from_the_elbo(scene_model):
+    torch.manual_seed(8)
+    scene_model.zero_grad()
+    images = torch.rand(4, 3, 64, 64)
+    prior = count_log_prior(scene_model.spec.count, scene_model.max_steps)
+    (-scene_model.elbo(images, prior).value.mean()).backward()
+    bins = SMALL_SCENE.yaw_bins
+    rows = scene_model.guide.head.tell[-1].weight.grad.reshape(3, 6 + 3 * bins, -1)
+    logits, means = rows[:, 6::3], rows[:, 7::3]
+    assert logits.abs().max() == 0
+    assert means.abs().max() > 0
+
+
+def test_only_the_attention_term_moves_the_window(scene_model):
+    stream = SceneStream(scene_model.spec, batch=4, seed=0).batch(0)
+    scene_model.zero_grad()
+    sleep = scene_model.sleep(stream.images, stream.scenes)
+    (sleep.location + sleep.yaw + sleep.identity).sum().backward()
+    assert scene_model.guide.head.attend.weight.grad is None
+    scene_model.sleep(stream.images, stream.scenes).attention.sum().backward()
+    assert scene_model.guide.head.attend.weight.grad.abs().max() > 0
+
+
+@pytest.fixture(scope="module")
+def crowd(scene_spec):
+    """A model of scenes of 0 to 3 objects, and a batch of such scenes with every count."""
+    objects = scene_spec.objects.model_copy(update={"count": (0.25, 0.25, 0.25, 0.25)})
+    spec = scene_spec.model_copy(update={"objects": objects})
+    torch.manual_seed(9)
+    model = build_air(spec, SMALL_SCENE, load_assets(spec))
+    batch = SceneStream(spec, batch=12, seed=0).batch(0)
+    assert set(batch.scenes.count.tolist()) == {0, 1, 2, 3}
+    return model, batch
+
+
+def test_every_hypothesis_of_a_crowd_is_its_rendered_scene(crowd):
+    model, batch = crowd
+    images = batch.images[:2]
+    latents = model.mode(images).latents
+    hypotheses = enumerate_hypotheses(3, 3)
+    scores = model.decoder.log_likelihood(images, latents, hypotheses)
+    step = torch.arange(3)
+    for h in torch.randperm(len(hypotheses))[:8].tolist():
+        k = hypotheses[h].clamp(min=0)
+        identity = hypotheses[h].expand(2, 3)
+        scenes = Scenes(identity, latents.position[:, step, k], latents.yaw[:, step, k])
+        image = model.decoder.image(scenes)[:, None]
+        expected = gaussian_log_likelihood(images, image, model.decoder.noise_std)[:, 0]
+        torch.testing.assert_close(scores[:, h], expected, rtol=1e-4, atol=1.0)
+
+
+def test_a_crowd_is_taught_bounded_inferred_and_refined(crowd):
+    model, batch = crowd
+    assert torch.isfinite(model.sleep(batch.images, batch.scenes).value).all()
+    elbo = model.elbo(batch.images, count_log_prior(model.spec.count, 3))
+    assert torch.isfinite(elbo.value).all()
+    before = infer(model, batch.images)
+    after = infer(model, batch.images, refine_steps=3)
+    for one, two in zip(before, after, strict=True):
+        assert one.count == two.count == len(two.objects)
+        assert two.log_likelihood >= one.log_likelihood
+        at_least = [sum(one.count_probability[i + 1 :]) for i in range(one.count)]
+        assert [o.presence_probability for o in one.objects] == pytest.approx(at_least, abs=1e-5)
+
+
+def test_absent_objects_teach_nothing(crowd):
+    """What an absent object's row holds changes neither the objective nor an earlier step."""
+    model, batch = crowd
+    scenes = batch.scenes
+    absent = scenes.identity == -1
+    position = torch.where(absent[..., None], scenes.position + 0.3, scenes.position)
+    yaw = torch.where(absent, scenes.yaw + 1.0, scenes.yaw)
+    other = Scenes(scenes.identity, position, yaw)
+    first, second = model.sleep(batch.images, scenes), model.sleep(batch.images, other)
+    assert torch.equal(first.value, second.value)
+
+
+def test_refinement_works_where_gradients_are_off(crowd):
+    model, batch = crowd
     with torch.no_grad():
-        draws = torch.stack([glimpse_model.elbo(images, prior).value for _ in range(40)])
-    assert (draws.logsumexp(dim=0) - math.log(40) >= draws.mean(dim=0)).all()
+        assert len(infer(model, batch.images[:2], refine_steps=2)) == 2
 
 
-def test_too_many_hypotheses_are_refused(scene_model):
+def test_more_hypotheses_than_memory_are_refused(scene_model):
     spec = scene_model.spec
     objects = spec.objects.model_copy(update={"count": (0.1,) * 10})
     crowded = spec.model_copy(update={"objects": objects})
@@ -222,3 +277,9 @@ def test_too_many_hypotheses_are_refused(scene_model):
 def test_sizes_must_fit_the_scene_file(scene_spec):
     with pytest.raises(TypeError, match="does not fit a scene file"):
         build_air(scene_spec, GlimpseConfig())
+
+
+def test_a_model_must_be_able_to_count_as_far_as_its_scene():
+    spec = load_scene(ROOT / "scenes/multi_mnist.yaml")
+    with pytest.raises(ValueError, match="cannot count to 2"):
+        build_air(spec, GlimpseConfig(max_steps=1))

@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch.distributions import Normal
 
 from air3d.objectives import (
     NO_OBJECT,
@@ -138,6 +139,36 @@ def test_elbo_is_the_evidence_where_q_is_the_posterior():
     torch.testing.assert_close(exact_elbo(likelihood, terms, hypotheses, prior).value, evidence)
     worse = StepTerms(terms.presence_logits + 1.0, terms.identity_log_prob, terms.kl)
     assert exact_elbo(likelihood, worse, hypotheses, prior).value < evidence
+
+
+def test_importance_weights_lie_between_the_elbo_and_the_evidence():
+    """z ~ N(0, 1), x | n, z ~ N(n z, 1), n in {0, 1}: the evidence is known in closed form."""
+    torch.manual_seed(0)
+    x = torch.tensor(1.3, dtype=torch.float64)
+    prior = torch.tensor([0.4, 0.6], dtype=torch.float64).log()
+    evidence = torch.stack([Normal(0.0, 1.0).log_prob(x), Normal(0.0, 2**0.5).log_prob(x)])
+    evidence = (evidence + prior).logsumexp(dim=0)
+    samples, copies = 50, 4000
+
+    def draw(loc: float, scale: float, logit: float):
+        """Return the ELBO of each draw, and log sum_n p(x, n, z) / q(z) of each."""
+        q, p = Normal(loc, scale), Normal(0.0, 1.0)
+        z = q.sample((copies, samples)).double()
+        likelihood = torch.stack([Normal(0 * z, 1.0).log_prob(x), Normal(z, 1.0).log_prob(x)], -1)
+        kl = (q.log_prob(z) - p.log_prob(z)).reshape(-1, 1, 1)
+        terms = StepTerms(
+            presence_logits=torch.full((z.numel(), 1), logit, dtype=torch.float64),
+            identity_log_prob=torch.zeros(z.numel(), 1, 1, dtype=torch.float64),
+            kl=kl,
+        )
+        elbo = exact_elbo(likelihood.flatten(0, 1), terms, enumerate_hypotheses(1), prior)
+        weights = (likelihood + prior).logsumexp(dim=-1) + (p.log_prob(z) - q.log_prob(z))
+        return elbo.value.mean(), (weights.logsumexp(dim=1) - math.log(samples)).mean()
+
+    elbo, weighted = draw(0.5, 1.0, 0.3)
+    assert elbo < weighted - 0.01
+    assert weighted < evidence + 0.01
+    assert weighted.item() == pytest.approx(evidence.item(), abs=0.03)
 
 
 def test_count_priors_are_normalised_and_finite():

@@ -1,5 +1,6 @@
 """Training learns, resumes to the bit, and loses nothing; short, but it must notice harm."""
 
+import errno
 import json
 import os
 import signal
@@ -12,7 +13,15 @@ import pytest
 import safetensors.torch
 import torch
 
-from air3d.checkpoint import STATE, WEIGHTS, CheckpointError, load_model, load_state, save_model
+from air3d.checkpoint import (
+    STATE,
+    WEIGHTS,
+    CheckpointError,
+    load_model,
+    load_state,
+    save_model,
+    save_state,
+)
 from air3d.data import SceneStream
 from air3d.evaluation import TestSet, evaluate
 from air3d.inference import infer, log_likelihood
@@ -48,7 +57,8 @@ def trained(stream, tmp_path_factory):
         lambda iteration: sleep_loss(model, stream.batch(iteration)),
         TrainSettings(iterations=300, learning_rate=2e-3),
         out,
-        record={"seed": 0},
+        record={"scene": "single_object"},
+        seed=0,
         validate=lambda: {},
     )
     return out
@@ -102,6 +112,7 @@ def test_wake_raises_the_elbo(trained, stream, tmp_path):
         TrainSettings(iterations=30, learning_rate=3e-4, warmup=5),
         tmp_path,
         record={},
+        seed=0,
         validate=lambda: {},
     )
     assert bound() > before
@@ -110,7 +121,7 @@ def test_wake_raises_the_elbo(trained, stream, tmp_path):
 def test_metrics_and_checkpoint_are_left_behind(trained):
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [50, 100, 150, 200, 250, 300, 300]
-    assert lines[-2]["log_q"] > lines[0]["log_q"]
+    assert lines[-2]["objective"] > lines[0]["objective"]
     model = load_model(trained)
     assert model.config == SMALL
     assert [mesh.path.parent for mesh in model.meshes] == [trained / "meshes"] * 3
@@ -154,10 +165,77 @@ def test_resuming_needs_the_same_training(trained, stream):
     model = build_air(stream.spec, SMALL, stream.meshes)
     settings = TrainSettings(iterations=301)
     arguments = (model, lambda i: Loss(torch.tensor(0.0), {}), settings, trained)
+    same = {"record": {"scene": "single_object"}, "seed": 0, "validate": lambda: {}}
     with pytest.raises(CheckpointError, match="was trained with another seed"):
-        train(*arguments, record={"seed": 1}, validate=lambda: {}, resume=True)
-    with pytest.raises(CheckpointError, match="holds a training; add --resume"):
-        train(*arguments, record={"seed": 0}, validate=lambda: {})
+        train(*arguments, **{**same, "seed": 1}, resume=True)
+    with pytest.raises(CheckpointError, match="was trained with another scene"):
+        train(*arguments, **{**same, "record": {"scene": "other"}}, resume=True)
+    with pytest.raises(CheckpointError, match="holds a model; add --resume"):
+        train(*arguments, **same)
+
+
+def _tiny_wake(stream: SceneStream, out: Path, iterations: int, *, until: int | None = None):
+    """Train on the ELBO, which draws from torch's global random state; perhaps break off."""
+    torch.manual_seed(5)
+    model = build_air(stream.spec, SMALL, stream.meshes)
+    prior = count_log_prior(model.spec.count, model.max_steps)
+    images = stream.batch(0).images[:4]
+
+    def loss_of(iteration: int) -> Loss:
+        if iteration == until:
+            raise KeyboardInterrupt
+        return elbo_loss(model, images, prior)
+
+    settings = TrainSettings(iterations=iterations, warmup=2, checkpoint_seconds=0.0)
+    options = {"record": {}, "seed": 5, "validate": lambda: {}}
+    train(model, loss_of, settings, out, **options, resume=(out / STATE).exists())
+    return model.state_dict()
+
+
+def test_resuming_restores_the_random_state(stream, tmp_path):
+    whole = _tiny_wake(stream, tmp_path / "whole", 6)
+    with pytest.raises(KeyboardInterrupt):
+        _tiny_wake(stream, tmp_path / "broken", 6, until=3)
+    resumed = _tiny_wake(stream, tmp_path / "broken", 6)
+    assert all(torch.equal(whole[name], resumed[name]) for name in whole)
+
+
+def test_a_full_disk_is_one_sentence_and_keeps_the_last_state(stream, tmp_path, monkeypatch):
+    _tiny_wake(stream, tmp_path, 2)
+    before = (tmp_path / STATE).read_bytes()
+
+    def full(*arguments):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(CheckpointError, match=r"state\.pt: cannot be written .*free space"):
+        save_state(tmp_path, {"iteration": 3})
+    with pytest.raises(CheckpointError, match="cannot be written .*free space"):
+        save_model(tmp_path, load_model(tmp_path), {})
+    assert (tmp_path / STATE).read_bytes() == before
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_gradient_that_is_not_finite_leaves_the_model_as_it_was(stream, tmp_path):
+    model = build_air(stream.spec, SMALL, stream.meshes)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+
+    def loss_of(iteration: int) -> Loss:
+        weight = model.guide.presence.bias
+        return Loss((weight * 0.0).sqrt().sum(), {})  # 0, with an infinite derivative times 0
+
+    with pytest.raises(FloatingPointError, match="or its gradient, is not finite"):
+        train(
+            model,
+            loss_of,
+            TrainSettings(iterations=1),
+            tmp_path,
+            record={},
+            seed=0,
+            validate=lambda: {},
+        )
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+    assert not (tmp_path / STATE).exists()
 
 
 def test_nothing_to_resume_from(stream, tmp_path):
@@ -169,6 +247,7 @@ def test_nothing_to_resume_from(stream, tmp_path):
             TrainSettings(iterations=1),
             tmp_path,
             record={},
+            seed=0,
             validate=lambda: {},
             resume=True,
         )
@@ -176,13 +255,14 @@ def test_nothing_to_resume_from(stream, tmp_path):
 
 def test_a_loss_that_is_not_finite_stops_the_training(stream, tmp_path):
     model = build_air(stream.spec, SMALL, stream.meshes)
-    with pytest.raises(FloatingPointError, match="iteration 0 is not finite"):
+    with pytest.raises(FloatingPointError, match="iteration 0, or its gradient, is not finite"):
         train(
             model,
-            lambda i: Loss(torch.tensor(float("nan")), {}),
+            lambda i: Loss(float("nan") * model.guide.presence.bias.sum(), {}),
             TrainSettings(iterations=1),
             tmp_path,
             record={},
+            seed=0,
             validate=lambda: {},
         )
 
@@ -192,8 +272,10 @@ def test_a_loss_that_is_not_finite_stops_the_training(stream, tmp_path):
     [
         ({}, "either --iterations or --minutes"),
         ({"iterations": 1, "minutes": 1.0}, "either --iterations or --minutes"),
-        ({"iterations": 0}, "must be greater than 0"),
-        ({"minutes": -1.0}, "must be greater than 0"),
+        ({"iterations": 0}, "--iterations must be a number greater than 0"),
+        ({"minutes": -1.0}, "--minutes must be a number greater than 0"),
+        ({"minutes": float("nan")}, "--minutes must be a number greater than 0"),
+        ({"iterations": 1, "learning_rate": 0.0}, "--learning-rate must be a number"),
     ],
 )
 def test_settings_say_how_long(options, message):
@@ -227,6 +309,22 @@ def test_damaged_weights_are_named(trained, tmp_path):
     _damage(tmp_path, WEIGHTS)
     with pytest.raises(CheckpointError, match="model.safetensors: is damaged"):
         load_model(tmp_path)
+
+
+def test_every_cut_of_the_configuration_is_answered(trained, tmp_path):
+    save_model(tmp_path, load_model(trained), {})
+    lines = (tmp_path / "config.yaml").read_text().splitlines(keepends=True)
+    refused = 0
+    for cut in range(len(lines)):
+        text = "".join(lines[:cut]) + lines[cut][: len(lines[cut]) // 2]
+        (tmp_path / "config.yaml").write_text(text)
+        try:
+            load_model(tmp_path)
+        except CheckpointError as error:
+            refused += 1
+            assert "config.yaml" in str(error) or WEIGHTS in str(error)
+            assert "\n" not in str(error)
+    assert refused >= 10
 
 
 def test_a_damaged_state_is_named(trained, tmp_path):
