@@ -1,9 +1,12 @@
 """Files that appear complete or not at all, and what made them."""
 
 import contextlib
+import glob
 import hashlib
 import json
 import os
+import platform
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,7 +18,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Whatever happens, nothing remains under the temporary name, unless the process is killed.
     """
-    temporary = path.with_name(f"{path.name}.tmp")
+    temporary = temporary_name(path)
     try:
         yield temporary
         os.replace(temporary, path)
@@ -28,6 +31,40 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file that appears complete or not at all."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def temporary_name(path: Path) -> Path:
+    """Return a name beside ``path``, ending in ``.tmp``, that no other process writes to.
+
+    What processes of this machine that were killed left there for ``path`` is removed.
+    """
+    mine = f"{path.name}.{platform.node()}."
+    for stray in path.parent.glob(f"{glob.escape(mine)}*.tmp"):
+        process = stray.name.removeprefix(mine).removesuffix(".tmp")
+        if process.isdecimal() and not _is_alive(int(process)):
+            remove(stray)
+    return path.with_name(f"{mine}{os.getpid()}.tmp")
+
+
+def _is_alive(process: int) -> bool:
+    if os.name != "posix":  # elsewhere os.kill would end the process
+        return True
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):  # it is another user's, or no number of a process
+        return True
+    return True
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a folder with all that it holds, as far as that is possible."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()
 
 
 def to_json(content: object) -> bytes:

@@ -67,20 +67,22 @@ def provenance(seed: int | None = None, device: torch.device | str = "cpu") -> P
 
 
 def check_writable(path: str | Path) -> None:
-    """Make the folder of a file to be written; call this before long work, not after it.
+    """Check that a file can be written, before long work; nothing is made.
 
     Raises:
         OSError: no file can be written there; the message says so in one sentence.
     """
     path = Path(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
+        if path.is_dir():
+            raise _unwritable(path, "it is a folder")
+        there = next(parent for parent in path.absolute().parents if parent.exists())
+    except PermissionError as error:
         raise _unwritable(path, error.strerror) from error
-    if path.is_dir():
-        raise _unwritable(path, "it is a folder")
-    if not os.access(path.parent, os.W_OK):
-        raise _unwritable(path, "its folder is read-only")
+    if not there.is_dir():
+        raise _unwritable(path, f"{there} is not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise _unwritable(path, f"the folder {there} is read-only")
 
 
 def write_json(path: str | Path, content: dict) -> None:
@@ -94,6 +96,7 @@ def write_json(path: str | Path, content: dict) -> None:
     text = json.dumps(content, indent=2, allow_nan=False) + "\n"
     check_writable(path)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         write_atomically(path, text.encode())
     except OSError as error:
         raise _unwritable(path, error.strerror) from error

@@ -4,7 +4,6 @@ Sizes are in metres, z points up, the origin is the centre. Vertices are split w
 surface has an edge or the colour a border, so that neither lighting nor colour bleeds over.
 """
 
-import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ import numpy as np
 import trimesh
 
 from air3d.cli import run
+from air3d.files import write_atomically
 
 RED = (214, 32, 28)
 BLUE = (36, 84, 222)
@@ -93,9 +93,7 @@ def main(arguments: Arguments) -> None:
     arguments.out.mkdir(parents=True, exist_ok=True)
     for make in (red_cube, blue_sphere, striped_cylinder):
         mesh, path = make(), arguments.out / f"{make.__name__}.ply"
-        temporary = path.with_suffix(".tmp")
-        temporary.write_bytes(mesh.export(file_type="ply", vertex_normal=False))
-        os.replace(temporary, path)
+        write_atomically(path, mesh.export(file_type="ply", vertex_normal=False))
         print(f"{path}: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces")
 
 

@@ -1,6 +1,7 @@
 """BOP data sets are complete, exact, repeatable, and read back as they were written."""
 
 import io
+import itertools
 import json
 import shutil
 import tarfile
@@ -13,7 +14,7 @@ from data_cases import contents, rle_to_mask
 from PIL import Image
 
 from air3d.data import BopDataset, BopPlan, DataError, read_images, write_bop
-from air3d.data.bop import read_diameters, read_model
+from air3d.data.bop import format, read_diameters, read_model, write
 from air3d.data.bop.annotate import AnnotatedScenes, surround
 from air3d.geometry import project
 from air3d.render import render_depth
@@ -267,6 +268,62 @@ def test_an_interrupted_run_is_finished_to_the_same_bytes(spec, shards, loose, t
     assert contents(tmp_path / "set") == contents(shards if layout == "webdataset" else loose)
 
 
+def fail_at(number: int, monkeypatch) -> None:
+    """Let the writing of an image's depth fail, as it does beyond 65 m."""
+    done = itertools.count(1)
+
+    def fail(depth):
+        if next(done) == number:
+            raise DataError("depth reaches 70.0 m")
+        return format.depth_to_bop(depth)
+
+    monkeypatch.setattr(write, "depth_to_bop", fail)
+
+
+@pytest.mark.parametrize("layout", ["webdataset", "scenewise"])
+@pytest.mark.parametrize("there", [True, False])
+def test_an_error_before_the_first_part_leaves_nothing(spec, tmp_path, monkeypatch, layout, there):
+    out = tmp_path / "set"
+    if there:
+        out.mkdir()
+    fail_at(3, monkeypatch)
+    with pytest.raises(DataError, match="depth reaches 70"):
+        write_bop(out, BopPlan(spec, COUNT, SEED, layout=layout, shard_size=SHARD))
+    assert list(tmp_path.rglob("*")) == ([out] if there else [])
+
+
+def test_an_error_after_the_first_part_keeps_it(spec, shards, tmp_path, monkeypatch):
+    fail_at(SHARD + 3, monkeypatch)
+    plan = BopPlan(spec, COUNT, SEED, shard_size=SHARD)
+    with pytest.raises(DataError, match="depth reaches 70"):
+        write_bop(tmp_path / "set", plan)
+    assert [path.name for path in (tmp_path / "set").glob("shard-*")] == ["shard-000000.tar"]
+    write_bop(tmp_path / "set", plan)
+    assert contents(tmp_path / "set") == contents(shards)
+
+
+def test_what_is_too_far_for_a_depth_image_is_refused(spec, tmp_path):
+    camera = {"eye": [0.0, -70.0, 20.0], "target": [0.0, 0.0, 0.0], "field_of_view": 0.06}
+    content = spec.model_dump(mode="json") | {"camera": camera}
+    content["objects"]["count"] = [0.0, 1.0]
+    far = SceneSpec.model_validate(content).model_copy(update={"folder": spec.folder})
+    with pytest.raises(DataError, match="depth reaches 7.*move the camera closer"):
+        write_bop(tmp_path / "set", BopPlan(far, 4, 0))
+    assert not list(tmp_path.iterdir())
+
+
+def test_meshes_of_one_file_name_are_all_recorded(spec, tmp_path):
+    content = spec.model_dump(mode="json")
+    for kind, path in zip(content["objects"]["types"], spec.mesh_paths, strict=True):
+        folder = tmp_path / kind["name"]
+        folder.mkdir()
+        shutil.copy(path, folder / "mesh.ply")
+        kind["mesh"] = str(folder / "mesh.ply")
+    digests = BopPlan(SceneSpec.model_validate(content), 1, 0).settings()["mesh_sha256"]
+    assert digests == BopPlan(spec, 1, 0).settings()["mesh_sha256"]
+    assert len(set(digests.values())) == 3
+
+
 @pytest.mark.parametrize(
     ("change", "named"),
     [
@@ -338,6 +395,54 @@ def test_damaged_members_are_named(copy):
         assert dataset[1].key == "000000_000001"
         with pytest.raises(DataError, match=f"000000_000002: .*{fault}"):
             dataset[2]
+
+
+def test_every_damage_of_a_picture_is_a_sentence(copy):
+    """Four bytes of the file wrong, wherever they lie: it is decoded, or refused by name."""
+    shard = copy / "shard-000000.tar"
+    with tarfile.open(shard) as file:
+        picture = next(m for m in file if m.name == "000000_000002.rgb.png")
+    dataset, faults = BopDataset(copy), 0
+    with shard.open("r+b", buffering=0) as file:
+        places = [*range(0, 64, 4), *range(64, picture.size, 64), *range(picture.size - 16, 4)]
+        for place in places:
+            file.seek(picture.offset_data + place)
+            before = file.read(4)
+            file.seek(picture.offset_data + place)
+            file.write(b"####")
+            try:
+                assert dataset[2].rgb.dim() == 3
+            except DataError as error:
+                assert "000000_000002: the image cannot be decoded" in str(error)
+                faults += 1
+            file.seek(picture.offset_data + place)
+            file.write(before)
+    assert faults > 10
+
+
+def test_a_picture_too_large_to_be_one_is_refused(copy, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 10)
+    for read in (lambda dataset: dataset[0], BopDataset.cameras):
+        with pytest.raises(DataError, match="000000_000000: the image cannot be decoded.*exceeds"):
+            read(BopDataset(copy))
+
+
+def test_folders_that_are_no_scenes_are_passed_over(loose, tmp_path):
+    path = Path(shutil.copytree(loose, tmp_path / "copy"))
+    for name in ("000000.tmp", "backup"):
+        shutil.copytree(path / "train" / "000000", path / "train" / name)
+    assert [image.key for image in BopDataset(path)] == [image.key for image in BopDataset(loose)]
+
+
+def test_splits_are_not_mixed(loose, shards, tmp_path):
+    path = Path(shutil.copytree(loose, tmp_path / "copy"))
+    shutil.copytree(path / "train", path / "test")
+    with pytest.raises(DataError, match=r"holds several splits \(test, train\)"):
+        BopDataset(path)
+    shutil.rmtree(path / "test")
+    shutil.copy(shards / "shard-000000.tar", path)
+    with pytest.raises(DataError, match=r"holds several splits \(train, shards\)"):
+        BopDataset(path)
 
 
 def test_sets_that_lack_something_are_refused(copy, tmp_path):

@@ -1,5 +1,6 @@
 """Canvases of digits follow the scene file, and their files say what they hold."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -63,11 +64,17 @@ def test_the_limit_forbids_overlap_and_leaves_the_counts_alone(spec, squares):
 
 
 def test_a_generous_limit_lets_digits_overlap(spec, squares):
-    crowded = with_glyphs(spec, count=[0.0, 0.0, 1.0], overlap_limit=510)
-    free = make_multi_mnist(crowded, squares, 300, seed=0).images.float().sum()
-    strict = make_multi_mnist(with_glyphs(crowded, overlap_limit=255), squares, 300, seed=0)
-    assert float(free) < float(strict.images.float().sum()) * 1.05
-    assert not torch.equal(free, strict.images.float().sum())
+    """Two squares that share much of their place light fewer pixels than two apart."""
+    full = Digits(squares.images[2:], squares.labels[2:], squares.source)
+
+    def lit(count: list[float], limit: int) -> torch.Tensor:
+        glyphs = {"count": count, "overlap_limit": limit, "size_std": 0.0}
+        images = make_multi_mnist(with_glyphs(spec, **glyphs), full, 300, seed=0).images
+        return (images == 255).sum(dim=(1, 2))
+
+    single = int(lit([0.0, 1.0], 255).max())
+    assert int(lit([0.0, 0.0, 1.0], 255).min()) >= 2 * single
+    assert int(lit([0.0, 0.0, 1.0], 510).min()) < 1.5 * single
 
 
 def test_digits_have_the_size_and_the_room_of_the_scene_file(spec, squares):
@@ -110,6 +117,19 @@ def test_too_many_digits_end_in_an_error(spec, squares):
 def test_no_canvas_at_all_is_an_error(spec, squares):
     with pytest.raises(DataError, match="count must be at least 1"):
         make_multi_mnist(spec, squares, 0, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("count", "seed", "fault"),
+    [
+        (0, 0, "count must be at least 1, got 0"),
+        (1, -1, "seed must be 0 to 2.*got -1"),
+        (1, 2**64, "seed must be 0 to 2.*got 18446744073709551616"),
+    ],
+)
+def test_senseless_plans_are_refused(spec, count, seed, fault):
+    with pytest.raises(DataError, match=fault):
+        CanvasPlan(spec, count, seed, "test")
 
 
 def test_canvases_survive_their_file(tmp_path, spec, squares):
@@ -179,6 +199,33 @@ def test_truncated_missing_and_other_files_are_refused(tmp_path):
     for path in (tmp_path / "gone.npz", tmp_path, tmp_path / "single.npz"):
         with pytest.raises(DataError, match="cannot be read as an .npz file"):
             load_canvases(path)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_every_damage_of_a_file_is_a_sentence(tmp_path, save):
+    """One byte wrong, wherever it lies: the file is read, or refused by name."""
+    path = tmp_path / "damaged.npz"
+    save(path, images=np.zeros((2, 2, 2), np.uint8), counts=np.array([0, 1]))
+    content, faults = path.read_bytes(), []
+    for place in range(len(content)):
+        for change in (1, 8, 255):
+            damaged = bytes([content[place] ^ change])
+            path.write_bytes(content[:place] + damaged + content[place + 1 :])
+            try:
+                load_canvases(path)
+            except DataError as error:
+                faults.append(str(error))
+    assert all(str(path) in fault for fault in faults)
+    assert any("encrypted" in fault for fault in faults)
+
+
+def test_an_array_too_large_to_be_one_is_refused(tmp_path):
+    path = tmp_path / "large.npz"
+    shape = {"descr": "|u1", "fortran_order": False, "shape": (2**50, 50, 50)}
+    with zipfile.ZipFile(path, "w") as file, file.open("images.npy", "w") as member:
+        np.lib.format.write_array_header_1_0(member, shape)
+    with pytest.raises(DataError, match=r"large\.npz: cannot be read as an \.npz file"):
+        load_canvases(path)
 
 
 def test_writing_where_one_cannot_leaves_nothing(tmp_path, spec, squares):

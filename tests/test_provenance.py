@@ -2,10 +2,15 @@
 
 import dataclasses
 import json
+import os
+import subprocess
+import sys
 
 import pytest
+from conftest import ROOT
 
 import air3d
+from air3d.files import temporary_name, write_atomically
 from air3d.provenance import check_writable, provenance, write_json
 
 
@@ -34,6 +39,41 @@ def test_what_json_lacks_leaves_the_old_file(tmp_path, content):
         write_json(path, content)
     assert json.loads(path.read_text()) == {"old": 1}
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_asking_whether_one_can_write_makes_nothing(tmp_path):
+    check_writable(tmp_path / "new" / "folder" / "scores.json")
+    assert not list(tmp_path.iterdir())
+
+
+def test_processes_do_not_share_a_temporary_name(tmp_path):
+    path = tmp_path / "scores.json"
+    program = (
+        "import sys, pathlib, air3d.files; "
+        "print(air3d.files.temporary_name(pathlib.Path(sys.argv[1])))"
+    )
+    command = [sys.executable, "-c", program, str(path)]
+    other = subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip()
+    mine = temporary_name(path)
+    assert str(mine) != other and mine.suffix == ".tmp" and other.endswith(".tmp")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="nobody knows here whether a process is alive")
+def test_what_killed_processes_left_goes_and_what_others_write_stays(tmp_path):
+    path = tmp_path / "scores.json"
+    mine = temporary_name(path).name
+    ended = subprocess.Popen([sys.executable, "-c", ""])
+    ended.wait()
+    stray, living, foreign = (
+        tmp_path / mine.replace(f".{os.getpid()}.", f".{process}.")
+        for process in (ended.pid, os.getppid(), "x")
+    )
+    stray.mkdir()
+    (stray / "half").write_text("half")
+    living.write_text("half")
+    foreign.write_text("somebody's")
+    write_atomically(path, b"{}")
+    assert set(tmp_path.iterdir()) == {path, living, foreign}
 
 
 def test_unwritable_places_are_named(tmp_path):

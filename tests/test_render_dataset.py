@@ -63,7 +63,7 @@ def test_killed_and_continued_it_makes_the_same_bytes(run_script, run_here, scen
     process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL)
     try:
         while process.poll() is None and not (
-            (out / "shard-000001.tar").exists() and list(out.glob("*.tar.tmp"))
+            (out / "shard-000001.tar").exists() and list(out.glob("*.tar.*.tmp"))
         ):
             time.sleep(0.005)
     finally:

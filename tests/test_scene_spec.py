@@ -108,6 +108,7 @@ def test_mesh_paths_start_at_the_scene_file(tmp_path):
         ("noise_std", 0.0, r"noise_std: .*greater than 0"),
         ("background", [0.0, 0.0, 2.0], r"background\.2: .*less than or equal to 1"),
         ("light", {"direction": [0.0, 0.0, 0.0]}, r"light\.direction: .*zero vector"),
+        ("light", {"ambient": 0.7, "diffuse": 0.5}, r"light: ambient .* must sum to at most 1"),
         ("render", {"near": 2.0, "far": 1.0}, r"render: near \(2\.0\) must be less than far"),
     ],
 )

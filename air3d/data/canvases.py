@@ -2,8 +2,6 @@
 
 import json
 import math
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,9 +12,6 @@ from torch import Tensor
 
 from air3d.data.errors import DataError
 from air3d.files import git_commit, replacing
-
-# What numpy.load raises for files that are missing, cut short, damaged, or of another kind.
-_UNREADABLE = (OSError, ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error)
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,7 @@ def load_canvases(path: str | Path) -> CanvasDataset:
     try:
         with np.load(path) as file:
             content = {key: file[key] for key in ("images", "counts", "source") if key in file}
-    except _UNREADABLE as error:
+    except Exception as error:  # numpy and zipfile raise whatever they stumble over
         raise DataError(
             f"{path}: cannot be read as an .npz file ({error}); make it anew"
         ) from error
@@ -98,7 +93,7 @@ def saved_settings(path: Path) -> dict:
     try:
         with np.load(path) as file:
             return json.loads(str(file["made_by"]))
-    except (*_UNREADABLE, KeyError) as error:
+    except Exception as error:  # as above
         raise DataError(
             f"{path}: is there already and does not say what made it; choose another --out"
         ) from error

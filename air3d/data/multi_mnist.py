@@ -7,23 +7,13 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from air3d.data.canvases import CanvasDataset, load_canvases, save_canvases, saved_settings
+from air3d.data.canvases import CanvasDataset, save_canvases, saved_settings
 from air3d.data.digits import Digits, Split, load_digits
 from air3d.data.errors import DataError
 from air3d.data.record import check_settings
 from air3d.data.threads import one_thread
 from air3d.scene import GlimpseSpec
 from air3d.version import __version__
-
-__all__ = [
-    "CanvasDataset",
-    "CanvasPlan",
-    "load_canvases",
-    "load_digits",
-    "make_multi_mnist",
-    "save_canvases",
-    "write_multi_mnist",
-]
 
 _CHUNK = 256  # canvases at a time: few enough for a processor's cache
 _MAX_REDRAWS = 500
@@ -44,17 +34,23 @@ def make_multi_mnist(spec: GlimpseSpec, digits: Digits, count: int, seed: int) -
     is never larger than the canvas; the random numbers, hence the single images, are others.
 
     Raises:
-        DataError: ``count`` is less than 1, or no canvas under the limit is found, because too
-            many digits are asked for.
+        DataError: ``count`` or ``seed`` is out of range, or no canvas under the limit is found,
+            because too many digits are asked for.
     """
-    if count < 1:
-        raise DataError(f"count must be at least 1, got {count}")
+    _check(count, seed)
     generator = torch.Generator().manual_seed(seed)
     weights = torch.tensor(spec.count, dtype=torch.float64)
     counts = torch.multinomial(weights, count, replacement=True, generator=generator)
     with one_thread():
         images = _draw(spec, digits, counts, generator)
     return CanvasDataset(images, counts, digits.source)
+
+
+def _check(count: int, seed: int) -> None:
+    if count < 1:
+        raise DataError(f"count must be at least 1, got {count}")
+    if not 0 <= seed < 2**64:
+        raise DataError(f"seed must be 0 to 2**64 - 1, got {seed}")
 
 
 def _draw(
@@ -126,6 +122,9 @@ class CanvasPlan:
     count: int
     seed: int
     split: Split
+
+    def __post_init__(self):
+        _check(self.count, self.seed)
 
     def settings(self, source: str) -> dict:
         """What the file records of its making; equal settings give equal canvases."""

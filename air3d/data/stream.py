@@ -18,7 +18,8 @@ class RenderedScenes:
     """Images and the scenes that made them.
 
     Attributes:
-        images: [B, 3, H, W]; the render lies in [0, 1], noise may lead out of it.
+        images: [B, 3, H, W]; the render lies in [0, 1] (up to rounding), since colours do and the
+            strengths of light sum to at most 1; noise may lead out of it.
         scenes: B scenes, for evaluation; training on unlabelled images does not look at them.
     """
 

@@ -108,7 +108,8 @@ class LightSpec(_Strict):
     """Ambient light and one directional light.
 
     ``direction`` points from the scene towards the light (world); ``ambient`` and ``diffuse``
-    are strengths that multiply the mesh's own colour.
+    are strengths that multiply the mesh's own colour. They sum to at most 1, which keeps lit
+    colours in [0, 1].
     """
 
     direction: Vector = (0.3, -0.5, 0.8)
@@ -121,6 +122,15 @@ class LightSpec(_Strict):
         if math.hypot(*direction) < 1e-6:
             raise ValueError("direction must not be the zero vector")
         return direction
+
+    @model_validator(mode="after")
+    def _not_too_bright(self):
+        if self.ambient + self.diffuse > 1.0 + 1e-9:
+            raise ValueError(
+                f"ambient ({self.ambient:g}) and diffuse ({self.diffuse:g}) must sum to at most 1, "
+                "else lit colours exceed 1; lower one of them"
+            )
+        return self
 
 
 class RenderSpec(_Strict):

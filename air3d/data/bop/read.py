@@ -57,12 +57,16 @@ class BopImage:
 class BopDataset:
     """A BOP data set in a folder: ``len``, indexing and iteration in the order of its keys.
 
-    Reads webdataset shards and the scenewise layout, written here or elsewhere, as long as
-    they have RGB images and the optional ``cam_R_w2c`` and ``cam_t_w2c``.
+    The folder holds ``models`` and one split of images: either webdataset shards
+    (``shard-*.tar``, as BOP's toolkit packs them) or scene folders (``SPLIT/SSSSSS`` with
+    ``scene_camera.json``, ``scene_gt.json`` and ``scene_gt_info.json``). Images are colour, PNG
+    or JPEG in ``rgb``; every camera entry has what BOP calls optional, ``cam_R_w2c`` and
+    ``cam_t_w2c``. Who made the data set does not matter, and depth and masks are not read.
 
     Raises:
-        DataError: the folder is no BOP data set, is empty or unfinished, or lacks its models;
-            a shard is truncated. Indexing raises it for a damaged image or annotation.
+        DataError: the folder is no such data set, is empty or unfinished, has several splits,
+            or lacks its models; a shard is truncated. Indexing raises it for a damaged image or
+            annotation.
     """
 
     def __init__(self, path: str | Path):

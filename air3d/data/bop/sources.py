@@ -95,13 +95,16 @@ def find_sources(path: Path) -> list[Source]:
     """List the images of a data set, in the order of their keys.
 
     Raises:
-        DataError: ``path`` is no BOP data set, holds no image, fewer than it announces, or a
-            shard that is truncated.
+        DataError: ``path`` is no BOP data set, holds no image, fewer than it announces, several
+            splits, or a shard that is truncated.
     """
     if not path.is_dir():
         raise DataError(f"{path}: is not a folder; give the folder of a BOP data set")
     shards = sorted(path.glob("shard-*.tar"))
-    scenes = sorted(file.parent for file in path.glob("*/*/scene_gt.json"))
+    # Scene folders are numbers; one with another name is unfinished, or somebody's own.
+    files = path.glob("*/*/scene_gt.json")
+    scenes = sorted(file.parent for file in files if file.parent.name.isdecimal())
+    _check_splits(path, shards, scenes)
     sources: list[Source] = []
     for shard in shards:
         sources.extend(_index_shard(shard))
@@ -109,6 +112,15 @@ def find_sources(path: Path) -> list[Source]:
         sources.extend(_index_scene(scene))
     _check_count(path, len(sources))
     return sorted(sources, key=lambda source: source.key)
+
+
+def _check_splits(path: Path, shards: list[Path], scenes: list[Path]) -> None:
+    splits = sorted({scene.parent.name for scene in scenes}) + ["shards"] * bool(shards)
+    if len(splits) > 1:
+        raise DataError(
+            f"{path}: holds several splits ({', '.join(splits)}), which may share keys; put the "
+            "one to be read into a folder of its own, with models beside it"
+        )
 
 
 def _check_count(path: Path, found: int) -> None:
@@ -144,4 +156,7 @@ def _index_shard(shard: Path) -> list[ShardSource]:
 def _index_scene(folder: Path) -> list[SceneSource]:
     names = {"camera": "scene_camera", "gt": "scene_gt", "gt_info": "scene_gt_info"}
     tables = {kind: read_json(folder / f"{name}.json") for kind, name in names.items()}
-    return [SceneSource(folder, int(index), tables) for index in tables["gt"]]
+    numbers = [number for number in tables["gt"] if number.isdecimal()]
+    if len(numbers) < len(tables["gt"]):
+        raise DataError(f"{folder / 'scene_gt.json'}: has a key that is no number; copy it anew")
+    return [SceneSource(folder, int(number), tables) for number in numbers]

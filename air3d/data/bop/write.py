@@ -1,8 +1,8 @@
 """Write BOP data sets of rendered scenes, part by part, so that a run can be continued."""
 
+import contextlib
 import io
 import os
-import shutil
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -25,7 +25,14 @@ from air3d.data.bop.models import write_models
 from air3d.data.errors import DataError
 from air3d.data.record import claim
 from air3d.data.threads import one_thread
-from air3d.files import file_digest, replacing, to_json, write_atomically
+from air3d.files import (
+    file_digest,
+    remove,
+    replacing,
+    temporary_name,
+    to_json,
+    write_atomically,
+)
 from air3d.scene import SceneSpec
 from air3d.version import __version__
 
@@ -72,7 +79,8 @@ class BopPlan:
 
     def settings(self) -> dict:
         """What ``dataset_info.json`` records; equal settings give equal images."""
-        meshes = {path.name: file_digest(path) for path in self.spec.mesh_paths}
+        kinds = zip(self.spec.objects.types, self.spec.mesh_paths, strict=True)
+        meshes = {kind.name: file_digest(path) for kind, path in kinds}
         return {
             "scene": self.spec.model_dump(mode="json"),
             "mesh_sha256": meshes,
@@ -90,28 +98,42 @@ def write_bop(
     """Write a data set into ``out``, or finish one that was interrupted there.
 
     Every shard (or scene folder) appears complete or not at all; those that are there are kept,
-    so nothing is lost or doubled, and the bytes do not depend on interruptions.
+    so nothing is lost or doubled, and the bytes do not depend on interruptions. After an error
+    nothing is left of a data set of which no part is complete.
     ``progress`` is called with the number of images that came to be present.
 
     Raises:
         DataError: ``out`` cannot be written, or holds other files or a data set made with
-            other settings.
+            other settings; or an object is too far away for a depth image.
         MeshFileError: a mesh of the scene file cannot be used.
     """
     scenes = AnnotatedScenes(plan.spec, plan.seed)
-    made_here = not out.exists()
     try:
-        _claim_folder(out, plan)
-        write_models(out / "models", scenes.stream.meshes)
-        with one_thread():
+        with _undone_without_a_part(out, plan), one_thread():
+            _claim_folder(out, plan)
+            write_models(out / "models", scenes.stream.meshes)
             for number in range(plan.num_parts):
                 _write_part(out, plan, number, scenes, progress)
-        if plan.layout == "webdataset":
-            write_atomically(out / "key_to_shard.json", to_json(_key_to_shard(plan)))
+            if plan.layout == "webdataset":
+                write_atomically(out / "key_to_shard.json", to_json(_key_to_shard(plan)))
     except OSError as error:
-        if made_here and out.is_dir() and not any(out.iterdir()):
-            out.rmdir()
         raise DataError(f"{out}: cannot be written ({error}); choose another --out") from error
+
+
+@contextlib.contextmanager
+def _undone_without_a_part(out: Path, plan: BopPlan) -> Iterator[None]:
+    """After an error remove what was made within, if no shard or scene folder is complete."""
+    before = set(out.iterdir()) if out.is_dir() else None
+    try:
+        yield
+    except (OSError, DataError):
+        parts = (_part_path(out, plan.layout, number) for number in range(plan.num_parts))
+        if out.is_dir() and not any(part.exists() for part in parts):
+            for made in set(out.iterdir()) - (before or set()):
+                remove(made)
+            if before is None:
+                out.rmdir()
+        raise
 
 
 def _write_part(
@@ -197,8 +219,8 @@ def _members(image: AnnotatedImage) -> dict[str, bytes]:
 
 def _write_scene(out: Path, number: int, images: Iterator[AnnotatedImage]) -> None:
     path = _part_path(out, "scenewise", number)
-    temporary = path.with_name(f"{path.name}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
+    temporary = temporary_name(path)
+    remove(temporary)
     try:
         for kind in ("rgb", "depth", "mask", "mask_visib"):
             (temporary / kind).mkdir(parents=True)
@@ -213,7 +235,7 @@ def _write_scene(out: Path, number: int, images: Iterator[AnnotatedImage]) -> No
         (temporary / "scene_gt_info.json").write_bytes(to_json(infos))
         os.replace(temporary, path)
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        remove(temporary)
 
 
 def _write_pictures(folder: Path, index: int, image: AnnotatedImage) -> None:
