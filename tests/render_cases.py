@@ -10,6 +10,7 @@ from conftest import ROOT
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from air3d.data import threads
 from air3d.geometry import Camera, look_at, pinhole_intrinsics, rigid_transform
 from air3d.render import Layers, composite, reference, render_layers
 from air3d.render.composite import Composite
@@ -24,10 +25,8 @@ NAMES = ("red_cube", "blue_sphere", "striped_cylinder")
 @pytest.fixture
 def one_thread():
     """Work on one thread, which is faster on arrays this small where cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+    with threads.one_thread():
+        yield
 
 
 @dataclass(frozen=True)
@@ -84,10 +83,19 @@ class Scene:
 
     def images(self, backend: str, selection: Int[Tensor, "image layer"]) -> Composite:
         """Return composited images, all the way by one backend."""
-        layers = self.layers(backend)
-        if backend == "reference":
-            return Composite(*reference.composite(layers, selection, self.background))
-        return composite(layers, selection, self.background)
+        return merge(self.layers(backend), selection, self.background, backend)
+
+
+def merge(
+    layers: Layers,
+    selection: Int[Tensor, "image layer"],
+    background: Float[Tensor, "3"],
+    backend: str,
+) -> Composite:
+    """Composite by a backend of choice; the public verb takes the fast one."""
+    if backend == "reference":
+        return Composite(*reference.composite(layers, selection, background))
+    return composite(layers, selection, background)
 
 
 def _leaf(tensor: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """The renderer: its two backends agree, its gradients are right, its edge cases are empty."""
 
+import io
 import subprocess
 import sys
 from dataclasses import replace
@@ -13,13 +14,22 @@ from render_cases import (
     SOFT,
     Scene,
     camera,
+    merge,
     one_thread,  # noqa: F401 (a fixture)
     random_scene,
     tetrahedron,
 )
 
 from air3d.geometry import rigid_transform, yaw_rotation
-from air3d.render import Composite, Layers, composite, cpu, prefix_selection, render
+from air3d.render import (
+    Composite,
+    Layers,
+    composite,
+    cpu,
+    prefix_selection,
+    render,
+    render_depth,
+)
 from air3d.render.layers import place
 from air3d.scene import ABSENT, MeshBank
 from air3d.scene.spec import RenderSpec
@@ -77,7 +87,8 @@ def test_gradients_are_those_of_finite_differences(backend, name):
     def outputs(value):
         inputs = with_input(scene, name, value)
         layers = inputs.layers(backend, WIDE)
-        images = composite(layers, torch.tensor([[0, 1, 2], [1, -1, -1]]), inputs.background)
+        selection = torch.tensor([[0, 1, 2], [1, -1, -1]])
+        images = merge(layers, selection, inputs.background, backend)
         log_weight = finite(layers.log_weight)
         return layers.colour, log_weight, layers.log_transmittance, images.rgb, images.alpha
 
@@ -197,6 +208,43 @@ def test_what_is_not_seen_is_background_without_gradient(backend, case):
         assert case == "on the camera" or not gradient.any(), name
 
 
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("threads", [1, 2])
+@pytest.mark.parametrize("shape", [(2, 0), (0, 3), (0, 0)])
+def test_scenes_without_objects_are_background(backend, threads, shape):
+    """A batch may hold no objects, or be empty itself; its gradients are empty or zero."""
+    scene = tiny_scene()
+    poses = torch.eye(4).double().expand(*shape, 4, 4).clone().requires_grad_()
+    scene = replace(scene, identity=torch.zeros(shape, dtype=torch.int64), poses=poses)
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        images = scene.images(backend, prefix_selection(shape[1]))
+        depth = render_depth(scene.bank, scene.identity, poses, scene.camera)
+        gradients = torch.autograd.grad(images.rgb.sum(), [poses, scene.bank.vertices])
+    finally:
+        torch.set_num_threads(before)
+    assert images.rgb.shape == (shape[0], shape[1] + 1, 12, 16, 3)
+    assert torch.equal(images.rgb, scene.background.detach().expand_as(images.rgb))
+    assert not images.alpha.any() and depth.shape == (*shape, 12, 16)
+    assert gradients[0].shape == poses.shape and not gradients[1].any()
+
+
+def test_float32_stays_float32():
+    """No arithmetic of the kernels is promoted, but for what they sum in float64 on purpose."""
+    scene = random_scene(0, batch=1, objects=1, image_size=(16, 16)).to(torch.float32)
+    scene.images("cpu", prefix_selection(1)).rgb.sum().backward()
+    render_depth(scene.bank, scene.identity, scene.poses, scene.camera)
+    for name in ("project", "rasterise", "rasterise_backward", "composite", "depth"):
+        kernel = getattr(cpu.cpu_kernels, name)
+        signatures = [s for s in kernel.signatures if "float64" not in str(s)]
+        assert signatures, name
+        for signature in signatures:
+            types = io.StringIO()
+            kernel.inspect_types(types, signature=signature)
+            assert "float32" in types.getvalue() and "float64" not in types.getvalue(), name
+
+
 def test_results_do_not_depend_on_threads():
     """The same bits from one thread, from two, and from two again."""
     scene = random_scene(1, batch=8, objects=3, image_size=(32, 32)).to(torch.float32)
@@ -294,6 +342,8 @@ def test_wrong_arguments_are_named(change, message):
     scene = replace(tiny_scene(), **change)
     with pytest.raises(ValueError, match=message):
         scene.layers("auto")
+    with pytest.raises(ValueError, match=message):
+        render_depth(scene.bank, scene.identity, scene.poses, scene.camera)
 
 
 def test_an_unknown_backend_is_named():

@@ -35,19 +35,19 @@ def project(bank: MeshBank, instances: Instances, light: LightSpec) -> Projected
         bank.vertices,
         bank.normals,
         bank.colours,
-        [*_arrays(bank.num_vertices, instances.mesh), light.ambient, light.diffuse],
+        _arrays(bank.num_vertices, instances.mesh, _strengths(light, bank.colours)),
     )
     return ProjectedMeshes(
         vertices, colours, bank.faces, bank.num_faces, instances.mesh, instances.image_size
     )
 
 
-def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each layer's mean colour [L, H, W, 3], log-weight and log-transmittance [L, H, W].
+def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> Layers:
+    """Rasterise every mesh into a layer, [layer, height, width].
 
     Gradients reach the projected vertices and colours.
     """
-    return _Rasterise.apply(projected.vertices, projected.colours, projected, softness)
+    return Layers(*_Rasterise.apply(projected.vertices, projected.colours, projected, softness))
 
 
 def composite(
@@ -163,6 +163,11 @@ def _meshes_and_pixels(projected: ProjectedMeshes) -> list[np.ndarray]:
     return _arrays(projected.faces, projected.num_faces, projected.mesh, xs, ys)
 
 
+def _strengths(light: LightSpec, like: Tensor) -> Tensor:
+    """Return the strengths of light in the precision of ``like``; Python's floats are float64."""
+    return like.new_tensor([light.ambient, light.diffuse])
+
+
 def _settings(softness: RenderSpec, like: Tensor) -> np.ndarray:
     """Return 1 / sigma, the blur radius, and z_inv / gamma at depth 0 and its fall per metre."""
     fall = 1.0 / ((softness.far - softness.near) * softness.gamma)
@@ -199,7 +204,7 @@ def _arrays(*tensors: Tensor) -> list[np.ndarray]:
 def _for_ranges(kernel: Callable, count: int, arrays: list) -> None:
     """Run ``kernel(start, stop, *arrays)`` over ranges that cover ``count`` items, on threads."""
     threads = torch.get_num_threads()
-    if threads == 1 or count == 1:
+    if threads == 1 or count <= 1:
         kernel(0, count, *arrays)
         return
     chunks = min(count, threads * _CHUNKS_PER_THREAD)

@@ -4,10 +4,12 @@ Order-independent accumulation: per pixel the running maximum of z_inv / gamma, 
 weights and weighted colours relative to it (rescaled when it grows), and the sum of
 log(1 - prob). There are no lists of fragments; the backward pass recomputes them.
 
-Every kernel works on a range of layers (or scenes) and releases the GIL; a layer belongs to one
-call alone, so results do not depend on the number of threads. Constants are float32 and every
-literal that meets a float is one of them: a bare literal would promote float32 arithmetic to
-float64, while a float32 constant leaves float64 arithmetic as it is.
+Every kernel releases the GIL. ``project`` and ``project_backward`` do all layers in one call, as
+the instances of a mesh share its gradients; the others work on a range of layers (or scenes), each
+of which belongs to one call alone. So results do not depend on the number of threads. Constants
+are float32 and literals that meet a float are among them: a bare literal would promote float32
+arithmetic to float64, while a float32 constant leaves float64 arithmetic as it is. Only the
+gradients that ``project_backward`` sums, and that of the background, are float64.
 
 Under clipping the barycentric coordinates are c_i = max(q_i, 0) / sum max(q_j, 0) with
 q_i = E_i z_j z_k (E_i the edge function, of the face's orientation): the area and the perspective
@@ -41,10 +43,14 @@ MIN_DEPTH = np.float32(1e-3)
 
 @njit(nogil=True, cache=True)
 def project(
-    num_vertices, mesh, ambient, diffuse, to_ndc, to_light, vertices, normals, colours,
+    num_vertices, mesh, strengths, to_ndc, to_light, vertices, normals, colours,
     projected, lit,
 ):  # fmt: skip
-    """Fill every layer's vertices in NDC and their colours under the light."""
+    """Fill every layer's vertices in NDC and their colours under the light.
+
+    ``strengths`` holds those of ambient and diffuse light.
+    """
+    ambient, diffuse = strengths[0], strengths[1]
     for layer in range(len(mesh)):
         projected[layer] = ZERO
         lit[layer] = ZERO
@@ -75,11 +81,12 @@ def _facing(normals, m, v, to_light, layer):
 
 @njit(nogil=True, cache=True)
 def project_backward(
-    num_vertices, mesh, ambient, diffuse, to_ndc, to_light, vertices, normals, colours,
+    num_vertices, mesh, strengths, to_ndc, to_light, vertices, normals, colours,
     projected, grad_projected, grad_lit,
     grad_to_ndc, grad_to_light, grad_vertices, grad_normals, grad_colours,
 ):  # fmt: skip
     """Add to the gradients, which are float64, whatever the rest is."""
+    ambient, diffuse = strengths[0], strengths[1]
     for layer in range(len(mesh)):
         m = mesh[layer]
         for v in range(num_vertices[m] if m >= 0 else 0):

@@ -6,7 +6,7 @@ from torch import Tensor
 
 from air3d.geometry import Camera
 from air3d.render import reference
-from air3d.render.layers import place
+from air3d.render.layers import check_inputs, place
 from air3d.scene.assets import MeshBank
 from air3d.scene.spec import LightSpec
 
@@ -21,7 +21,12 @@ def render_depth(
     """Return the depth (metres) of each object's nearest face at the pixel centres.
 
     inf where the object does not cover the centre. Discrete: nothing gets gradients.
+
+    Raises:
+        ValueError: shapes, precisions or devices do not fit together, or an identity names no
+            mesh.
     """
+    check_inputs(bank, identity, object_to_world, camera)
     light = LightSpec()  # which depth does not depend on
     instances = place(identity, object_to_world, camera, light)
     if object_to_world.device.type != "cpu":

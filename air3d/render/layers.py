@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.geometry import Camera
+from air3d.scene.assets import MeshBank
 from air3d.scene.spec import LightSpec
 
 MIN_DEPTH = 1e-3
@@ -21,6 +22,8 @@ left for their edges.
 class Layers:
     """One softly rasterised image per object, before compositing.
 
+    Leading dimensions are [batch, object], and one for all layers inside a backend.
+
     Attributes:
         colour: mean colour of the faces at a pixel, weighted by nearness and coverage; 0 where
             nothing is hit.
@@ -29,9 +32,14 @@ class Layers:
         log_transmittance: sum_k log(1 - prob_k), at most 0; 0 where nothing is hit.
     """
 
-    colour: Float[Tensor, "batch object height width 3"]
-    log_weight: Float[Tensor, "batch object height width"]
-    log_transmittance: Float[Tensor, "batch object height width"]
+    colour: Float[Tensor, "*layer height width 3"]
+    log_weight: Float[Tensor, "*layer height width"]
+    log_transmittance: Float[Tensor, "*layer height width"]
+
+    def unflatten(self, batch: int, objects: int) -> "Layers":
+        """Return a backend's layers by batch and object."""
+        maps = (self.colour, self.log_weight, self.log_transmittance)
+        return Layers(*(part.unflatten(0, (batch, objects)) for part in maps))
 
 
 @dataclass(frozen=True)
@@ -71,6 +79,40 @@ class ProjectedMeshes:
     num_faces: Int[Tensor, " mesh"]
     mesh: Int[Tensor, " layer"]
     image_size: tuple[int, int]
+
+
+def check_inputs(
+    bank: MeshBank,
+    identity: Int[Tensor, "batch object"],
+    object_to_world: Float[Tensor, "batch object 4 4"],
+    camera: Camera,
+) -> None:
+    """Refuse what cannot be rendered.
+
+    Raises:
+        ValueError: shapes, precisions or devices do not fit together, or an identity names no
+            mesh; the message says which in one sentence.
+    """
+    if object_to_world.shape != (*identity.shape, 4, 4) or identity.dim() != 2:
+        raise ValueError(
+            "render: identity must be [batch, object] and object_to_world [batch, object, 4, 4], "
+            f"got {tuple(identity.shape)} and {tuple(object_to_world.shape)}"
+        )
+    if len(camera) not in (1, len(identity)):
+        raise ValueError(
+            f"render: camera must hold 1 or {len(identity)} cameras (the batch), got {len(camera)}"
+        )
+    if identity.numel() and not -1 <= int(identity.min()) <= int(identity.max()) < len(bank.meshes):
+        raise ValueError(
+            f"render: identity must lie between -1 (absent) and {len(bank.meshes) - 1} (the last "
+            f"mesh), got {int(identity.min())} to {int(identity.max())}"
+        )
+    for name, tensor in (("bank", bank.vertices), ("camera", camera.world_to_camera)):
+        if (tensor.dtype, tensor.device) != (object_to_world.dtype, object_to_world.device):
+            raise ValueError(
+                f"render: {name} is {tensor.dtype} on {tensor.device} but object_to_world is "
+                f"{object_to_world.dtype} on {object_to_world.device}; bring them together by .to()"
+            )
 
 
 def place(

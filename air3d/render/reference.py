@@ -47,20 +47,21 @@ def project(bank: MeshBank, instances: Instances, light: LightSpec) -> Projected
     )
 
 
-def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> tuple[Tensor, Tensor, Tensor]:
-    """Return each layer's mean colour [L, H, W, 3], log-weight and log-transmittance [L, H, W].
+def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> Layers:
+    """Rasterise every mesh into a layer, [layer, height, width].
 
     Gradients reach the projected vertices and colours.
     """
     pixels = _pixel_grid(projected)
-    layers = []
+    # No layer at all, to begin with: scenes may have no objects.
+    nothing = (projected.vertices + projected.colours)[:0, :1].expand(0, len(pixels), 3)
+    layers = [(nothing, nothing[..., 0], nothing[..., 0])]
     for layer, faces in enumerate(_faces_of_layers(projected)):
         corners, colours = projected.vertices[layer][faces], projected.colours[layer][faces]
-        layers.append(_soft_layer(corners, colours, pixels, softness))
-    colour, log_weight, log_transmittance = (
-        torch.stack(part).unflatten(1, projected.image_size) for part in zip(*layers, strict=True)
-    )
-    return colour, log_weight, log_transmittance
+        colour, log_weight, log_transmittance = _soft_layer(corners, colours, pixels, softness)
+        layers.append((colour[None], log_weight[None], log_transmittance[None]))
+    maps = (torch.cat(part) for part in zip(*layers, strict=True))
+    return Layers(*(part.unflatten(1, projected.image_size) for part in maps))
 
 
 def composite(
@@ -82,7 +83,7 @@ def composite(
 def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
     """Return the depth of the nearest face at each pixel centre, inf where there is none."""
     pixels = _pixel_grid(projected)
-    layers = []
+    layers = [projected.vertices.new_empty(0, len(pixels))]  # there may be none
     for layer, faces in enumerate(_faces_of_layers(projected)):
         corners = projected.vertices[layer][faces]
         weights, valid = _barycentric(corners, pixels)
@@ -92,8 +93,8 @@ def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
         face_depth = torch.where(inside, face_depth, math.inf)
         # A column of its own for the background, as there may be no faces.
         nothing = face_depth.new_full((len(face_depth), 1), math.inf)
-        layers.append(torch.cat([face_depth, nothing], dim=1).amin(dim=1))
-    return torch.stack(layers).unflatten(1, projected.image_size)
+        layers.append(torch.cat([face_depth, nothing], dim=1).amin(dim=1)[None])
+    return torch.cat(layers).unflatten(1, projected.image_size)
 
 
 def _faces_of_layers(projected: ProjectedMeshes) -> list[Int[Tensor, "face 3"]]:

@@ -9,7 +9,7 @@ from torch import Tensor
 from air3d.geometry import Camera
 from air3d.render import reference
 from air3d.render.composite import composite
-from air3d.render.layers import Layers, place
+from air3d.render.layers import Layers, check_inputs, place
 from air3d.scene.assets import MeshBank
 from air3d.scene.spec import LightSpec, RenderSpec
 
@@ -43,11 +43,11 @@ def render_layers(
     Raises:
         ValueError: shapes, precisions or devices do not fit together, or no backend fits them.
     """
-    _check(bank, identity, object_to_world, camera)
+    check_inputs(bank, identity, object_to_world, camera)
     rasteriser = _choose(backend, object_to_world)
     instances = place(identity, object_to_world, camera, light)
-    maps = rasteriser.rasterise(rasteriser.project(bank, instances, light), softness)
-    return Layers(*(part.unflatten(0, tuple(identity.shape)) for part in maps))
+    layers = rasteriser.rasterise(rasteriser.project(bank, instances, light), softness)
+    return layers.unflatten(*identity.shape)
 
 
 def render(
@@ -88,32 +88,3 @@ def _choose(backend: str, like: Tensor) -> ModuleType:
     from air3d.render import cpu  # loads Numba, so only when it is used
 
     return cpu
-
-
-def _check(
-    bank: MeshBank,
-    identity: Int[Tensor, "batch object"],
-    object_to_world: Float[Tensor, "batch object 4 4"],
-    camera: Camera,
-) -> None:
-    """Refuse what cannot be rendered, in one sentence."""
-    if object_to_world.shape != (*identity.shape, 4, 4) or identity.dim() != 2:
-        raise ValueError(
-            "render: identity must be [batch, object] and object_to_world [batch, object, 4, 4], "
-            f"got {tuple(identity.shape)} and {tuple(object_to_world.shape)}"
-        )
-    if len(camera) not in (1, len(identity)):
-        raise ValueError(
-            f"render: camera must hold 1 or {len(identity)} cameras (the batch), got {len(camera)}"
-        )
-    if identity.numel() and not -1 <= int(identity.min()) <= int(identity.max()) < len(bank.meshes):
-        raise ValueError(
-            f"render: identity must lie between -1 (absent) and {len(bank.meshes) - 1} (the last "
-            f"mesh), got {int(identity.min())} to {int(identity.max())}"
-        )
-    for name, tensor in (("bank", bank.vertices), ("camera", camera.world_to_camera)):
-        if (tensor.dtype, tensor.device) != (object_to_world.dtype, object_to_world.device):
-            raise ValueError(
-                f"render: {name} is {tensor.dtype} on {tensor.device} but object_to_world is "
-                f"{object_to_world.dtype} on {object_to_world.device}; bring them together by .to()"
-            )
