@@ -2,6 +2,7 @@
 
 import errno
 import json
+import math
 import os
 import signal
 import subprocess
@@ -22,15 +23,24 @@ from air3d.checkpoint import (
     save_model,
     save_state,
 )
-from air3d.data import SceneStream
+from air3d.data import Digits, SceneStream, make_multi_mnist, scikit_learn_digits
 from air3d.evaluation import TestSet, evaluate
 from air3d.inference import infer, log_likelihood
-from air3d.models import SceneConfig, build_air
+from air3d.models import GlimpseConfig, SceneConfig, build_air
+from air3d.models.decoders import gaussian_log_likelihood
 from air3d.objectives import count_log_prior
 from air3d.scene import Scenes, load_scene
-from air3d.training import Loss, TrainSettings, elbo_loss, sleep_loss, train
+from air3d.training import (
+    Loss,
+    TrainSettings,
+    annealed_count_log_prior,
+    elbo_loss,
+    sleep_loss,
+    train,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
+CHECKPOINTS = ROOT / "assets/checkpoints"
 SMALL = SceneConfig(
     channels=(8, 16, 16),
     features=64,
@@ -355,3 +365,50 @@ def test_objects_are_taught_near_to_far(stream):
     ordered = Scenes(identity, position, torch.zeros(2, 3)).near_to_far(stream.camera)
     assert ordered.identity.tolist() == [[1, 0, -1], [1, 2, 0]]
     assert ordered.position[1, :, 1].tolist() == [-0.5, 0.0, 0.5]
+
+
+def _glyphs() -> Digits:
+    """A square and a disc, 28x28."""
+    y, x = torch.meshgrid(torch.arange(28) - 13.5, torch.arange(28) - 13.5, indexing="ij")
+    shapes = torch.stack([(x.abs() < 10) & (y.abs() < 10), x.square() + y.square() < 121])
+    return Digits(255 * shapes.to(torch.uint8), torch.arange(2), "a square and a disc")
+
+
+def test_the_elbo_overfits_one_batch_of_canvases():
+    """Nats per image rise from what an empty canvas earns to nearly what noise leaves."""
+    spec = load_scene(ROOT / "scenes/multi_mnist.yaml")
+    canvases = make_multi_mnist(spec, _glyphs(), 24, 0)
+    images = canvases.images[:, None].float() / 255
+    torch.manual_seed(0)
+    sizes = GlimpseConfig(
+        channels=(8, 16, 16), features=64, state=64, glimpse_size=14, code=8, hidden=100
+    )
+    model = build_air(spec, sizes)
+    optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
+    for iteration in range(300):
+        prior = annealed_count_log_prior(3, iteration, half_life=100.0, floor=0.01)
+        loss = elbo_loss(model, images, prior)
+        optimiser.zero_grad()
+        loss.value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 100.0)
+        optimiser.step()
+    empty = gaussian_log_likelihood(images, torch.zeros_like(images)[:, None], spec.noise_std)
+    perfect = -images[0].numel() * math.log(spec.noise_std * math.sqrt(2 * math.pi))
+    assert empty.mean() < 0.1 * perfect
+    assert loss.figures["elbo"] > 0.75 * perfect
+    estimates = infer(model, images)
+    nothing = [
+        estimate.count for estimate, n in zip(estimates, canvases.counts, strict=True) if not n
+    ]
+    assert nothing == [0] * len(nothing)
+
+
+def test_the_shipped_checkpoints_are_as_good_as_they_were(stream, held_out):
+    """Fresh scenes; and scikit-learn's digits, which the 2D checkpoint was not trained on."""
+    found = evaluate(load_model(CHECKPOINTS / "single_object"), held_out).metrics
+    assert found.identity_accuracy == 1.0
+    assert found.position_in_diameters.median < 0.006
+    assert found.all_right == 1.0
+    model = load_model(CHECKPOINTS / "multi_mnist")
+    canvases = make_multi_mnist(model.spec, scikit_learn_digits("test"), 500, 0)
+    assert evaluate(model, TestSet.of_canvases(canvases), batch=250).metrics.accuracy >= 0.985

@@ -2,7 +2,7 @@
 
 from air3d.data.bop import BopDataset, BopImage, BopObject, BopPlan, read_images, write_bop
 from air3d.data.canvases import CanvasDataset, load_canvases, save_canvases
-from air3d.data.digits import Digits, load_digits
+from air3d.data.digits import Digits, load_digits, scikit_learn_digits
 from air3d.data.errors import DataError
 from air3d.data.multi_mnist import CanvasPlan, make_multi_mnist, write_multi_mnist
 from air3d.data.stream import RenderedScenes, SceneStream
@@ -23,6 +23,7 @@ __all__ = [
     "make_multi_mnist",
     "read_images",
     "save_canvases",
+    "scikit_learn_digits",
     "write_bop",
     "write_multi_mnist",
 ]

@@ -87,7 +87,7 @@ def load_digits(split: Split, *, folder: str | Path | None = None) -> Digits:
             f"digits, which are NOT MNIST: give a folder of MNIST by {MNIST_VARIABLE}",
             stacklevel=2,
         )
-        return _from_scikit_learn(split)
+        return scikit_learn_digits(split)
     return _from_folder(split, cached)
 
 
@@ -172,7 +172,7 @@ def _download_file(name: str, folder: Path) -> None:
     raise next(failure for failure in failures if isinstance(failure, OSError))
 
 
-def _from_scikit_learn(split: Split) -> Digits:
+def scikit_learn_digits(split: Split) -> Digits:
     """Enlarge the 8x8 digits to 20x20 and centre them in 28x28, MNIST's own layout."""
     from sklearn.datasets import load_digits as load_small_digits  # slow to import
 
