@@ -12,6 +12,10 @@ import tyro
 Arguments = TypeVar("Arguments")
 
 
+class InputError(ValueError):
+    """What was asked cannot be done; the message names the file or argument and the remedy."""
+
+
 def run(
     main: Callable[[Arguments], None], arguments: type[Arguments], description: str | None
 ) -> None:

@@ -30,6 +30,7 @@ matrices by rows, for column vectors; the camera looks along its z, with x right
 """
 
 import contextlib
+import errno
 import math
 import os
 from collections.abc import Sequence
@@ -47,8 +48,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.checkpoint import load_model
-from air3d.cli import run
+from air3d.cli import InputError, run
 from air3d.estimate import SceneEstimate
+from air3d.files import replacing
 from air3d.inference import infer
 from air3d.inspection.glb import build_scene
 from air3d.inspection.panels import count_text, to_picture, triptych
@@ -59,10 +61,6 @@ from air3d.scene import GlimpseSpec, SceneSpec
 
 BATCH = 32
 READABLE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
-
-
-class InputError(ValueError):
-    """What was asked cannot be done; the message names the file or argument and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -186,22 +184,22 @@ def result_files(
 
 
 def write_results(folder: Path, name: str, files: dict[str, bytes]) -> None:
-    """Write an image's files, all of them or none."""
-    written: list[Path] = []
+    """Write an image's files; where that fails, those of an earlier run stay as they were.
+
+    All of them are complete under temporary names before the first is renamed, and the JSON
+    file, which says that there is a result, is renamed last.
+    """
+    path = folder
     try:
-        for ending, content in files.items():
-            written.append(folder / f"{name}{ending}.tmp")
-            written[-1].write_bytes(content)
-        for index, ending in enumerate(files):
-            path = folder / f"{name}{ending}"
-            os.replace(written[index], path)
-            written[index] = path
+        with contextlib.ExitStack() as renaming:  # in the opposite order
+            for ending, content in reversed(files.items()):
+                path = folder / f"{name}{ending}"
+                if path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, "there is a folder of that name")
+                renaming.enter_context(replacing(path)).write_bytes(content)
     except OSError as error:
-        for path in written:
-            with contextlib.suppress(OSError):
-                path.unlink()
         raise InputError(
-            f"{error.filename}: cannot be written ({error.strerror}); choose another --out"
+            f"{error.filename2 or path}: cannot be written ({error.strerror}); choose another --out"
         ) from error
 
 

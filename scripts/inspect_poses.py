@@ -15,14 +15,15 @@ The truth, where there is one, is drawn solid: name the BOP data set and the ima
 as in --data data/single --key 000000_000003.
 """
 
-import os
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import trimesh
 import tyro
 
-from air3d.cli import run
+from air3d.cli import InputError, run
+from air3d.files import write_atomically
 from air3d.inspection import open3d_view
 from air3d.inspection.glb import build_scene, scene_html
 from air3d.inspection.open3d_view import View
@@ -38,10 +39,6 @@ from air3d.inspection.truth import true_placements
 from air3d.inspection.web import serve
 
 MAX_PICTURES = 12
-
-
-class InputError(ValueError):
-    """What was asked cannot be done; the message names the file or argument and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -146,24 +143,25 @@ def _scene_of(view: View) -> trimesh.Scene:
     return build_scene(view.inferred, view.camera, truth=view.truth)
 
 
+def _content(ending: str, views: list[View]) -> bytes:
+    """Make what a file of that ending holds."""
+    if ending == ".png":
+        picture = BytesIO()
+        pages = [open3d_view.screenshot(view) for view in views]
+        sheet(pages, columns=1).save(picture, format="PNG")
+        return picture.getvalue()
+    scene = _scene_of(views[0])
+    if ending == ".html":
+        return scene_html(scene).encode("utf-8")
+    return bytes(scene.export(file_type="glb"))
+
+
 def _write(out: Path, views: list[View]) -> None:
-    """Write the file under a temporary name, then rename it."""
-    temporary = out.with_name(f"{out.name}.tmp")
+    content = _content(out.suffix.lower(), views)
     try:
-        if out.suffix.lower() == ".png":
-            pictures = [open3d_view.screenshot(view) for view in views]
-            sheet(pictures, columns=1).save(temporary, format="PNG")
-        else:
-            scene = _scene_of(views[0])
-            if out.suffix.lower() == ".html":
-                temporary.write_text(scene_html(scene), encoding="utf-8")
-            else:
-                temporary.write_bytes(bytes(scene.export(file_type="glb")))
-        os.replace(temporary, out)
+        write_atomically(out, content)
     except OSError as error:
         raise InputError(f"--out {out}: cannot be written ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """scripts/infer.py and inspect_poses.py: files in, files out, and every kind of bad input."""
 
+import errno
 import json
 from pathlib import Path
 
@@ -10,6 +11,9 @@ import torch
 import trimesh
 
 from air3d.checkpoint import save_model
+from air3d.cli import InputError
+from air3d.files import temporary_name
+from air3d.inspection import open3d_view
 from air3d.inspection.records import read_record, record_placements
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.scene import load_assets, load_scene
@@ -163,23 +167,50 @@ def test_what_cannot_be_done_is_said_in_a_sentence(image, checkpoint, checkpoint
 
 def test_an_image_is_never_overwritten_by_its_own_result(image, checkpoint):
     before = image.read_bytes()
-    with pytest.raises(infer_script.InputError, match="overwritten"):
+    with pytest.raises(InputError, match="overwritten"):
         run_infer([image], checkpoint, image.parent)
     assert image.read_bytes() == before and len(list(image.parent.iterdir())) == 1
 
 
 def test_an_out_that_cannot_be_a_folder_is_named(image, checkpoint):
-    with pytest.raises(infer_script.InputError, match=r"--out .*photo\.png.*cannot be made"):
+    with pytest.raises(InputError, match=r"--out .*photo\.png.*cannot be made"):
         run_infer([image], checkpoint, image / "below")
 
 
-@pytest.mark.parametrize("obstacle", ["photo.json", "photo.json.tmp"])
+@pytest.mark.parametrize("obstacle", ["photo.json", temporary_name(Path("photo.json")).name])
 def test_a_failed_write_leaves_nothing_behind(image, checkpoint, tmp_path, obstacle):
     out = tmp_path / "out"
     (out / obstacle).mkdir(parents=True)
-    with pytest.raises(infer_script.InputError, match=r"photo.json.*cannot be written"):
+    with pytest.raises(InputError, match=r"photo.json.*cannot be written"):
         run_infer([image], checkpoint, out)
     assert [path.name for path in out.iterdir()] == [obstacle]
+
+
+def test_a_failed_write_leaves_an_earlier_runs_files(image, checkpoint, tmp_path, monkeypatch):
+    out = tmp_path / "out"
+    run_infer([image], checkpoint, out)
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    write_bytes = Path.write_bytes
+
+    def full_disk(path, content):
+        if path.name.startswith("photo.png"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return write_bytes(path, content)
+
+    monkeypatch.setattr(Path, "write_bytes", full_disk)
+    with pytest.raises(InputError, match=r"photo\.png: cannot be written \(No space left"):
+        run_infer([image], checkpoint, out, refine_steps=1)
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+
+
+def test_an_interrupted_write_leaves_no_temporary_files(tmp_path, monkeypatch):
+    def interrupted(path, content):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "write_bytes", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        infer_script.write_results(tmp_path, "a", {".png": b"1", ".json": b"2"})
+    assert not list(tmp_path.iterdir())
 
 
 def test_infer_ends_with_one_line_and_status_1(run_script, image, tmp_path):
@@ -216,9 +247,31 @@ def test_inspect_writes_html_and_glb_without_open3d(result, tmp_path, monkeypatc
     inspect(result.parent, out=tmp_path / "x.glb")
     assert "WebGLRenderer" in (tmp_path / "x.html").read_text(encoding="utf-8")
     assert "object_0" in trimesh.load_scene(tmp_path / "x.glb").graph.nodes_geometry
-    with pytest.raises(RuntimeError, match="Open3D cannot be imported"):
+    with pytest.raises(open3d_view.ViewerError, match=r"Open3D cannot be imported.*\.\[viz\]"):
         inspect(result, out=tmp_path / "x.png")
     assert not list(tmp_path.glob("*.tmp")) and not (tmp_path / "x.png").exists()
+
+
+def test_inspect_names_the_file_that_cannot_be_written(result, tmp_path):
+    temporary_name(tmp_path / "x.glb").mkdir()
+    with pytest.raises(InputError, match=r"--out .*x\.glb: cannot be written \(Is a directory"):
+        inspect(result, out=tmp_path / "x.glb")
+    assert not (tmp_path / "x.glb").exists()
+
+
+def test_inspect_serves_one_result_to_a_browser(result, tmp_path, monkeypatch):
+    served = []
+    monkeypatch.setattr(inspect_poses, "serve", lambda scene, port: served.append((scene, port)))
+    inspect(result, web=8123)
+    ((scene, port),) = served
+    assert port == 8123 and "table" in scene.graph.nodes_geometry
+    with pytest.raises(InputError, match="--web and --out"):
+        inspect(result, web=8123, out=tmp_path / "x.png")
+    with pytest.raises(InputError, match="--web: must be a port"):
+        inspect(result, web=65536)
+    (result.parent / "second.json").write_text(result.read_text())
+    with pytest.raises(InputError, match="holds 2 results and --web is about one"):
+        inspect(result.parent, web=8123)
 
 
 def test_inspect_answers_options_that_conflict(result, tmp_path, monkeypatch):
@@ -227,7 +280,7 @@ def test_inspect_answers_options_that_conflict(result, tmp_path, monkeypatch):
     monkeypatch.setattr("sys.platform", "linux")
 
     def sentence(**options):
-        with pytest.raises(inspect_poses.InputError) as caught:
+        with pytest.raises(InputError) as caught:
             inspect(options.pop("result", result), **options)
         return str(caught.value)
 
@@ -247,5 +300,5 @@ def test_inspect_has_nothing_to_show_of_2d_results(checkpoint_2d, tmp_path):
     path = tmp_path / "digits.png"
     PIL.Image.new("L", (50, 50), 40).save(path)
     run_infer([path], checkpoint_2d, tmp_path / "out")
-    with pytest.raises(inspect_poses.InputError, match="is a 2D result"):
+    with pytest.raises(InputError, match="is a 2D result"):
         inspect(tmp_path / "out" / "digits.json", out=tmp_path / "x.html")

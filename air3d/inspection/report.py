@@ -7,7 +7,6 @@ together. Pictures and viewers are embedded, so the file can be mailed and opene
 import base64
 import io
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from html import escape
@@ -18,6 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.estimate import ObjectEstimate, SceneEstimate
+from air3d.files import write_atomically
 from air3d.inspection.glb import build_scene, scene_html
 from air3d.inspection.panels import OBJECT_COLOURS, count_text, overlay, to_picture
 from air3d.inspection.placement import percent, placements_of
@@ -72,12 +72,11 @@ def write_report(
 </body>
 </html>
 """
-    temporary = path.with_name(path.name + ".tmp")
     try:
-        temporary.write_text(page, encoding="utf-8")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        write_atomically(path, page.encode("utf-8"))
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}); choose another place"
+        raise OSError(f"{path}: {reason}") from error
 
 
 def figures_section(heading: str, figures: Mapping[str, str], note: str) -> str:
