@@ -91,6 +91,18 @@ def test_another_camera_is_refused(tmp_path, rendered):
         load_test_set(rendered, moved, MESHES)
 
 
+def test_another_camera_of_a_foreign_data_set_is_refused(tmp_path, rendered):
+    """Nothing says how it was made: each image tells of its own camera."""
+    foreign = shutil.copytree(rendered, tmp_path / "foreign")
+    (foreign / "dataset_info.json").unlink()
+    moved = _edited_spec(tmp_path, lambda content: content["camera"].update(eye=[0.0, -3.0, 2.0]))
+    with pytest.raises(DataError, match="3 of 3 images have another camera"):
+        load_test_set(foreign, moved, MESHES)
+    zoomed = _edited_spec(tmp_path, lambda c: c["camera"].update(field_of_view=0.7))
+    with pytest.raises(DataError, match="3 of 3 images have another camera"):
+        load_test_set(foreign, zoomed, MESHES)
+
+
 def test_meshes_of_a_foreign_data_set_are_compared_by_size(tmp_path, rendered):
     foreign = shutil.copytree(rendered, tmp_path / "foreign")
     (foreign / "dataset_info.json").unlink()

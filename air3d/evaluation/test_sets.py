@@ -9,9 +9,13 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.data import CanvasDataset, DataError, RenderedScenes, load_canvases
-from air3d.data.bop import read_images
+from air3d.data.bop import BopDataset, read_diameters, read_images
 from air3d.data.record import read_json
-from air3d.scene import ABSENT, GlimpseSpec, Mesh, Scenes, SceneSpec
+from air3d.geometry import Camera
+from air3d.scene import ABSENT, GlimpseSpec, Mesh, Scenes, SceneSpec, camera_of
+
+SAME_POSE, SAME_PIXELS = 1e-3, 0.1
+"""How far cameras may differ and still be one: metres (and entries of a rotation), and pixels."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +58,7 @@ class TestSet:
 
     def first(self, number: int) -> "TestSet":
         """Return the first ``number`` images, or all where there are fewer."""
-        scenes = self.scenes
-        if scenes is not None:
-            parts = (scenes.identity, scenes.position, scenes.yaw)
-            scenes = Scenes(*(part[:number] for part in parts))
+        scenes = None if self.scenes is None else self.scenes[:number]
         return TestSet(self.images[:number], self.counts[:number], scenes, self.source)
 
 
@@ -83,9 +84,11 @@ def load_test_set(
         canvases = load_canvases(path)
         _check_size(path, tuple(canvases.images.shape[1:]), spec)
         return TestSet.of_canvases(canvases)
-    _check_record(path, spec)
+    _check_names(path, spec)
+    cameras = BopDataset(path).cameras()
+    _check_size(path, cameras.image_size, spec)
+    _check_cameras(path, cameras, spec)
     rendered = read_images(path)
-    _check_size(path, tuple(rendered.images.shape[2:]), spec)
     _check_meshes(path, rendered.scenes, meshes)
     return TestSet.of_scenes(rendered, source=path.name)
 
@@ -115,15 +118,13 @@ def _size_text(size: tuple[int, ...]) -> str:
     return "x".join(map(str, size))
 
 
-def _check_record(path: Path, spec: SceneSpec) -> None:
-    """Compare meshes and camera with the scene file that the data set says it was made from."""
+def _check_names(path: Path, spec: SceneSpec) -> None:
+    """Compare meshes by name with the scene file that the data set says it was made from."""
     record = path / "dataset_info.json"
     if not record.is_file():
-        return  # the data set comes from elsewhere; its models are compared all the same
+        return  # the data set comes from elsewhere; its models are compared by their size
     try:
-        scene = read_json(record)["scene"]
-        names = [kind["name"] for kind in scene["objects"]["types"]]
-        camera = scene["camera"]
+        names = [kind["name"] for kind in read_json(record)["scene"]["objects"]["types"]]
     except (KeyError, TypeError) as error:
         raise DataError(f"{record}: is damaged ({error} is missing); render it anew") from error
     wanted = [kind.name for kind in spec.objects.types]
@@ -132,33 +133,34 @@ def _check_record(path: Path, spec: SceneSpec) -> None:
             f"{path}: shows {', '.join(names)}, the checkpoint ({spec.name}) knows "
             f"{', '.join(wanted)}; render a data set from the checkpoint's scene file"
         )
-    if camera != spec.camera.model_dump(mode="json"):
+
+
+def _check_cameras(path: Path, cameras: Camera, spec: SceneSpec) -> None:
+    """Compare the camera of every image with the one that the model knows."""
+    wanted = camera_of(spec)
+    poses = (cameras.world_to_camera - wanted.world_to_camera).abs().amax(dim=(1, 2))
+    pixels = (cameras.intrinsics - wanted.intrinsics).abs().amax(dim=(1, 2))
+    others = (poses > SAME_POSE) | (pixels > SAME_PIXELS)
+    if others.any():
         raise DataError(
-            f"{path}: was seen by another camera than the checkpoint ({spec.name}) learned; "
-            "render a data set from the checkpoint's scene file"
+            f"{path}: {int(others.sum())} of {len(others)} images have another camera than the "
+            f"checkpoint ({spec.name}) learned; render a data set from the checkpoint's scene file"
         )
 
 
 def _check_meshes(path: Path, scenes: Scenes, meshes: Sequence[Mesh]) -> None:
     """Compare the shown meshes with the model's, by their number and their diameters."""
-    info = read_json(path / "models" / "models_info.json")
+    diameters = read_diameters(path / "models")
     for identity in scenes.identity[scenes.identity != ABSENT].unique().tolist():
         if identity >= len(meshes):
             raise DataError(
                 f"{path}: shows object {identity + 1}, the checkpoint knows {len(meshes)} meshes; "
                 "render a data set from the checkpoint's scene file"
             )
-        try:
-            millimetres = float(info[str(identity + 1)]["diameter"])
-        except (KeyError, TypeError, ValueError) as error:
+        mesh, diameter = meshes[identity], diameters[identity + 1]
+        if abs(diameter - mesh.diameter) > 0.01 * mesh.diameter:
             raise DataError(
-                f"{path}: models_info.json has no diameter of object {identity + 1}; "
-                "render or download the data set anew"
-            ) from error
-        mesh = meshes[identity]
-        if abs(millimetres / 1000.0 - mesh.diameter) > 0.01 * mesh.diameter:
-            raise DataError(
-                f"{path}: object {identity + 1} is {millimetres / 1000.0:.3f} m across, the "
-                f"checkpoint's {mesh.name} {mesh.diameter:.3f} m; "
+                f"{path}: object {identity + 1} is {diameter:.3f} m across, the checkpoint's "
+                f"{mesh.name} {mesh.diameter:.3f} m; "
                 "render a data set from the checkpoint's scene file"
             )

@@ -50,6 +50,10 @@ class Scenes:
     def __len__(self) -> int:
         return len(self.identity)
 
+    def __getitem__(self, rows: slice) -> "Scenes":
+        """Return some of the scenes, as a batch."""
+        return Scenes(self.identity[rows], self.position[rows], self.yaw[rows])
+
     def near_to_far(self, camera: Camera) -> "Scenes":
         """Order each scene's objects by their depth from the camera, absent ones last."""
         depth = transform_points(camera.world_to_camera.expand(len(self), 4, 4), self.position)
