@@ -1,7 +1,9 @@
 """What is shown stands where it was inferred: in pictures, in 3D files, on disk."""
 
+import contextlib
 import json
 import re
+import types
 from pathlib import Path
 
 import numpy as np
@@ -9,16 +11,26 @@ import PIL.Image
 import pytest
 import torch
 import trimesh
+from conftest import ROOT
 
+from air3d.data import BopDataset, BopPlan, write_bop
 from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
+from air3d.files import temporary_name
 from air3d.geometry import Camera, look_at, rigid_transform, transform_points, yaw_rotation
 from air3d.inspection import open3d_view, records, report
-from air3d.inspection.glb import Z_UP_TO_Y_UP, build_scene, scene_html
+from air3d.inspection.glb import PAGE_CHANGES, Z_UP_TO_Y_UP, build_scene, scene_html
 from air3d.inspection.outline import axes, outline
 from air3d.inspection.panels import overlay, sheet, triptych
-from air3d.inspection.placement import Placement, percent, placements_of
+from air3d.inspection.placement import (
+    Placement,
+    beside,
+    camera_position,
+    percent,
+    placements_of,
+    table_centre,
+)
 from air3d.inspection.truth import true_placements
-from air3d.scene import load_mesh
+from air3d.scene import load_assets, load_mesh, load_scene
 
 
 @pytest.fixture(scope="module")
@@ -142,6 +154,45 @@ def test_glb_holds_the_meshes_at_their_poses(block, camera, tmp_path):
     np.testing.assert_allclose(vertices[order[0]], y_up[order[1]], atol=1e-5)
 
 
+def test_glb_holds_the_colours_that_its_viewers_turn_back(block, camera, tmp_path):
+    """glTF's vertex colours are linear: a viewer shows them by the curve of sRGB."""
+    scene = build_scene([Placement(block, torch.eye(4), "block")], camera)
+    scene.export(tmp_path / "scene.glb")
+    loaded = trimesh.load_scene(tmp_path / "scene.glb").geometry["block_object_0"]
+    linear = loaded.visual.vertex_attributes["color"][:, :3] / 255
+    shown = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    np.testing.assert_allclose(shown, block.colours.numpy(), atol=0.02)
+
+
+def test_a_page_shows_srgb(block, camera):
+    """trimesh's viewer has to be told so; see PAGE_CHANGES."""
+    page = scene_html(build_scene([Placement(block, torch.eye(4), "block")], camera))
+    assert all(wanted in page for wanted in PAGE_CHANGES.values())
+
+
+@pytest.mark.parametrize("eye", [(0.0, 0.0, 0.0), (3.0, 4.0, 2.0)])
+def test_the_onlooker_stands_beside_the_camera_wherever_that_is(block, eye):
+    """Also where camera and objects are at one place, or far from the world's origin."""
+    place = torch.tensor(eye)
+    camera = Camera(
+        look_at(place, place + torch.tensor([0.0, 1.0, -0.5]))[None],
+        torch.tensor([[[100.0, 0.0, 32.0], [0.0, 100.0, 24.0], [0.0, 0.0, 1.0]]]),
+        (48, 64),
+    )
+    near = rigid_transform(torch.eye(3), place * torch.tensor([1.0, 1.0, 0.0]))
+    for placements in ([Placement(block, near, "block")], []):
+        centre = table_centre(placements, camera)
+        direction = beside(camera, centre)
+        assert np.linalg.norm(direction) == pytest.approx(1.0) and direction[2] > 0
+        scene = build_scene(placements, camera)
+        assert np.isfinite(scene.camera_transform).all() and np.isfinite(scene.bounds).all()
+    far = look_at(place + 5.0, place)
+    arm = camera_position(Camera(far[None], camera.intrinsics, (48, 64))) - place.numpy()
+    side = beside(Camera(far[None], camera.intrinsics, (48, 64)), place.double().numpy())
+    cosine = side[:2] @ arm[:2] / np.linalg.norm(side[:2]) / np.linalg.norm(arm[:2])
+    assert cosine == pytest.approx(np.cos(np.radians(50.0)), abs=1e-5)
+
+
 def test_with_a_truth_the_inferred_objects_are_wire_frames(block, camera):
     inferred = placements_of(one_block(camera), [block])
     true = placements_of(one_block(camera, position=(0.5, 0.0, 0.0)), [block])
@@ -254,10 +305,7 @@ def test_a_number_that_is_not_finite_is_refused(block, camera):
 
 
 def test_the_truth_of_a_data_set_comes_back_in_metres(tmp_path):
-    from air3d.data import BopDataset, BopPlan, write_bop
-    from air3d.scene import load_assets, load_scene
-
-    spec = load_scene("scenes/single_object.yaml")
+    spec = load_scene(ROOT / "scenes" / "single_object.yaml")
     write_bop(tmp_path / "data", BopPlan(spec, 2, 5))
     image = BopDataset(tmp_path / "data")[1]
     (true,) = true_placements(tmp_path / "data", image.key)
@@ -266,6 +314,41 @@ def test_the_truth_of_a_data_set_comes_back_in_metres(tmp_path):
     assert true.mesh.diameter == pytest.approx(mesh.diameter, rel=1e-5)
     with pytest.raises(ValueError, match="no image 7"):
         true_placements(tmp_path / "data", "7")
+
+
+def test_a_report_that_cannot_be_written_is_named(tmp_path):
+    temporary_name(tmp_path / "a.html").mkdir()
+    with pytest.raises(OSError, match=r"a\.html: cannot be written \(Is a directory\)"):
+        report.write_report(tmp_path / "a.html", title="", lead="", sections=[], footer="")
+
+
+class BrokenWindow:
+    """An Open3D window that fails as soon as it is used."""
+
+    destroyed = False
+
+    def create_window(self, *_, **__):
+        return True
+
+    def get_render_option(self):
+        raise RuntimeError("no shader")
+
+    def destroy_window(self):
+        self.destroyed = True
+
+
+def test_a_window_is_destroyed_where_drawing_fails(block, camera, monkeypatch):
+    window = BrokenWindow()
+    open3d = types.ModuleType("open3d")
+    open3d.visualization = types.SimpleNamespace(Visualizer=lambda: window)
+    open3d.utility = types.SimpleNamespace(
+        VerbosityContextManager=contextlib.nullcontext,
+        VerbosityLevel=types.SimpleNamespace(Error=0),
+    )
+    monkeypatch.setattr(open3d_view, "import_open3d", lambda: open3d)
+    with pytest.raises(RuntimeError, match="no shader"):
+        open3d_view.screenshot(open3d_view.View((), camera))
+    assert window.destroyed
 
 
 def test_a_missing_open3d_is_answered_with_what_to_install(monkeypatch):

@@ -11,11 +11,18 @@ import PIL.Image
 import torch
 import trimesh
 import trimesh.viewer
-from jaxtyping import Float
+from jaxtyping import Float, Shaped, UInt8
 from trimesh.visual.material import PBRMaterial
 
 from air3d.geometry import Camera, invert_rigid, look_at
-from air3d.inspection.placement import Placement, camera_position, frustum, to_numpy
+from air3d.inspection.placement import (
+    Placement,
+    beside,
+    camera_position,
+    frustum,
+    table_centre,
+    to_numpy,
+)
 
 Z_UP_TO_Y_UP = np.array(
     [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
@@ -23,8 +30,15 @@ Z_UP_TO_Y_UP = np.array(
 OPENCV_TO_GLTF_CAMERA = np.diag([1.0, -1.0, -1.0, 1.0])
 TABLE_GREY = (206, 210, 217)
 VIEW_HEIGHT = np.radians(40.0)
-LINE_GREY = (90, 98, 112, 255)
-WIRE = (237, 89, 13, 255)
+LINE_GREY = (90, 98, 112)
+WIRE = (237, 89, 13)
+# The viewer of trimesh shows linear colours as if they were sRGB, and has one lamp, too bright,
+# whose far side is black.
+PAGE_CHANGES = {
+    "renderer.setSize(": "renderer.outputEncoding=THREE.sRGBEncoding;renderer.setSize(",
+    "THREE.DirectionalLight(0xffffff,1.75);": "THREE.DirectionalLight(0xffffff,0.75);"
+    "scene.add(new THREE.AmbientLight(0xffffff,0.35));",
+}
 
 
 def build_scene(
@@ -47,9 +61,11 @@ def build_scene(
         _add(scene, f"object_{index}", _wires(placement) if truth else _solid(placement), placement)
     for index, placement in enumerate(truth):
         _add(scene, f"true_{index}", _solid(placement), placement)
-    centre, half_side = _extent([*placements, *truth], camera)
+    everything = [*placements, *truth]
+    centre = table_centre(everything, camera)
+    half_side = _half_side(everything, camera, centre)
     scene.add_geometry(_table(centre, half_side), node_name="table", parent_node_name="world")
-    depth = 0.22 * float(np.linalg.norm(camera_position(camera) - centre))
+    depth = 0.22 * max(half_side, float(np.linalg.norm(camera_position(camera) - centre)))
     scene.add_geometry(_frustum_lines(camera, depth), node_name="camera", parent_node_name="world")
     if image is not None:
         scene.add_geometry(
@@ -61,7 +77,10 @@ def build_scene(
 
 def scene_html(scene: trimesh.Scene) -> str:
     """Return a page that shows the scene and can be turned; it works without a network."""
-    return trimesh.viewer.scene_to_html(scene)
+    page = trimesh.viewer.scene_to_html(scene)
+    for there, wanted in PAGE_CHANGES.items():
+        page = page.replace(there, wanted, 1)
+    return page
 
 
 def _add(
@@ -88,9 +107,11 @@ def _wires(placement: Placement) -> trimesh.path.Path3D:
     return _lines(raised[edges], WIRE)
 
 
-def _lines(pieces: Float[np.ndarray, "piece 2 3"], colour: tuple[int, ...]) -> trimesh.path.Path3D:
+def _lines(
+    pieces: Float[np.ndarray, "piece 2 3"], colour: tuple[int, int, int]
+) -> trimesh.path.Path3D:
     lines = trimesh.load_path(pieces)
-    lines.colors = np.tile(np.array(colour, np.uint8), (len(lines.entities), 1))
+    lines.colors = np.tile(_gltf_colours(np.array([colour])), (len(lines.entities), 1))
     return lines
 
 
@@ -110,29 +131,31 @@ def _matte(colours: Float[np.ndarray, "vertex 3"]) -> trimesh.visual.TextureVisu
     """Colour vertices (0-255) on a dull material; glTF's default is metal, which looks black."""
     material = PBRMaterial(metallicFactor=0.0, roughnessFactor=0.9)
     visual = trimesh.visual.TextureVisuals(material=material)
-    opaque = np.full((len(colours), 1), 255.0)
-    visual.vertex_attributes["color"] = np.hstack([colours, opaque]).astype(np.uint8)
+    visual.vertex_attributes["color"] = _gltf_colours(colours)
     return visual
 
 
-def _extent(
-    placements: Sequence[Placement], camera: Camera
-) -> tuple[Float[np.ndarray, "3"], float]:
-    """Return the middle of the table and its half side, metres."""
-    eye, (top_left, _, bottom_right, _) = frustum(camera, 1.0)
-    forward = 0.5 * (top_left + bottom_right) - eye
-    # Where the camera looks at the plane z = 0; straight ahead when it looks above the horizon.
-    distance = -eye[2] / forward[2] if forward[2] * eye[2] < 0 else 1.0
-    centre = eye + distance * forward
-    if placements:
-        centre = np.mean([to_numpy(each.object_to_world[:3, 3]) for each in placements], axis=0)
-    centre = np.array([centre[0], centre[1], 0.0])
+def _gltf_colours(colours: Shaped[np.ndarray, "colour 3"]) -> UInt8[np.ndarray, "colour 4"]:
+    """Turn sRGB (0-255) into the linear, opaque colours that glTF wants of vertices.
+
+    Source: the glTF 2.0 specification, 3.7.2.1, and IEC 61966-2-1 for the curve.
+    """
+    share = np.asarray(colours, float) / 255.0
+    linear = np.where(share <= 0.04045, share / 12.92, ((share + 0.055) / 1.055) ** 2.4)
+    opaque = np.ones((len(linear), 1))
+    return np.round(255.0 * np.hstack([linear, opaque])).astype(np.uint8)
+
+
+def _half_side(
+    placements: Sequence[Placement], camera: Camera, centre: Float[np.ndarray, "3"]
+) -> float:
+    """Return half the side of a table that all objects stand on, metres."""
     reach = [
         float(np.linalg.norm(to_numpy(each.object_to_world[:2, 3]) - centre[:2]))
         + each.mesh.diameter
         for each in placements
     ]
-    return centre, max([0.28 * float(np.linalg.norm(eye - centre)), *reach])
+    return max([0.28 * float(np.linalg.norm(camera_position(camera) - centre)), 0.01, *reach])
 
 
 def _table(centre: Float[np.ndarray, "3"], half_side: float) -> trimesh.Trimesh:
@@ -160,8 +183,9 @@ def _image_plane(image: PIL.Image.Image, camera: Camera, depth: float) -> trimes
     texture = image.convert("RGB").resize(
         (larger * image.width, larger * image.height), PIL.Image.Resampling.NEAREST
     )
+    # It glows by itself and reflects nothing, so that no lamp changes its colours.
     material = PBRMaterial(
-        baseColorTexture=texture,
+        baseColorFactor=[0, 0, 0, 255],
         emissiveTexture=texture,
         emissiveFactor=[1.0, 1.0, 1.0],
         doubleSided=True,
@@ -181,16 +205,10 @@ def _look_from_the_side(
 ) -> None:
     """Set the viewer's own camera so that table and frustum are both in the picture."""
     arm = camera_position(camera) - centre
-    turn = trimesh.transformations.rotation_matrix(np.radians(50.0), [0, 0, 1])[:3, :3]
-    direction = turn @ np.array([arm[0], arm[1], 0.0])
-    if np.linalg.norm(direction) < 1e-9:  # a camera straight above its table
-        direction = np.array([1.0, 0.0, 0.0])
-    direction = direction / np.linalg.norm(direction) + [0.0, 0.0, 0.5]
-    direction /= np.linalg.norm(direction)
     target = centre + 0.45 * arm
     radius = max(0.62 * float(np.linalg.norm(arm)), half_side + 0.45 * float(np.linalg.norm(arm)))
     # The scene is not a ball, so it may come nearer than its bounding sphere would allow.
-    eye = target + 0.68 * radius / np.sin(0.5 * VIEW_HEIGHT) * direction
+    eye = target + 0.68 * radius / np.sin(0.5 * VIEW_HEIGHT) * beside(camera, centre)
     view_to_world = invert_rigid(look_at(torch.tensor(eye), torch.tensor(target)))
     degrees = np.degrees(VIEW_HEIGHT)
     scene.camera = trimesh.scene.Camera(

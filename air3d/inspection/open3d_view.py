@@ -4,9 +4,10 @@ Open3D is an extra and is imported when used. Only its legacy visualiser is touc
 off-screen renderer ends the whole process where it finds no graphics driver.
 """
 
+import contextlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -17,7 +18,13 @@ from jaxtyping import Float
 
 from air3d.geometry import Camera
 from air3d.inspection.panels import AXIS_COLOURS, captioned, sheet
-from air3d.inspection.placement import Placement, camera_position, to_numpy
+from air3d.inspection.placement import (
+    Placement,
+    beside,
+    camera_position,
+    table_centre,
+    to_numpy,
+)
 
 VIEW_SIDE = 720
 INFERRED, CAMERA_GREY, GROUND = (0.93, 0.35, 0.05), (0.35, 0.38, 0.44), (0.80, 0.82, 0.85)
@@ -61,6 +68,19 @@ class View:
     camera: Camera
     truth: Sequence[Placement] = ()
 
+    @property
+    def centre(self) -> Float[np.ndarray, "3"]:
+        """The point on the table below all objects' middle."""
+        return table_centre([*self.inferred, *self.truth], self.camera)
+
+    @property
+    def reach(self) -> float:
+        """Distance from the centre beyond which nothing stands, metres."""
+        placements = [*self.inferred, *self.truth]
+        feet = [to_numpy(each.object_to_world[:2, 3]) - self.centre[:2] for each in placements]
+        far = max((float(np.abs(foot).max()) for foot in feet), default=0.0)
+        return far + 1.5 * max((each.mesh.diameter for each in placements), default=0.5)
+
 
 def show(view: View, title: str) -> None:
     """Open a window that starts at the camera's place, and wait until it is closed.
@@ -71,12 +91,11 @@ def show(view: View, title: str) -> None:
     o3d = import_open3d()
     if not has_display():
         raise ViewerError("there is no display to open a window on; add --out FILE.png or .html")
-    window = _open_window(o3d, title, visible=True)
-    _fill(o3d, window, view)
-    window.add_geometry(_frustum(o3d, view.camera))
-    _look_through(o3d, window, view.camera)
-    window.run()
-    window.destroy_window()
+    with _open_window(o3d, title, visible=True) as window:
+        _fill(o3d, window, view)
+        window.add_geometry(_frustum(o3d, view))
+        _look_through(o3d, window, view.camera)
+        window.run()
 
 
 def screenshot(view: View) -> PIL.Image.Image:
@@ -86,17 +105,18 @@ def screenshot(view: View) -> PIL.Image.Image:
         ViewerError: Open3D is missing, or cannot draw on this machine.
     """
     o3d = import_open3d()
-    with o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error):
-        window = _open_window(o3d, "air3d", visible=False)
+    with (
+        o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error),
+        _open_window(o3d, "air3d", visible=False) as window,
+    ):
         _fill(o3d, window, view)
-        frustum = _frustum(o3d, view.camera)
+        frustum = _frustum(o3d, view)
         window.add_geometry(frustum)
         _look_from_the_side(window, view)
         from_side = _capture(window)
         window.remove_geometry(frustum, reset_bounding_box=False)
         _look_through(o3d, window, view.camera)
         through_camera = _capture(window)
-        window.destroy_window()
     legend = "truth solid, inferred as wire frame" if view.truth else "inferred, as wire frame"
     pictures = [
         captioned(from_side, f"from the side ({legend})"),
@@ -105,15 +125,19 @@ def screenshot(view: View) -> PIL.Image.Image:
     return sheet(pictures, columns=2)
 
 
-def _open_window(o3d: ModuleType, title: str, *, visible: bool) -> Any:
+@contextlib.contextmanager
+def _open_window(o3d: ModuleType, title: str, *, visible: bool) -> Iterator[Any]:
+    """Open a window, and destroy it whatever happens."""
     window = o3d.visualization.Visualizer()
-    opened = window.create_window(title, VIEW_SIDE, VIEW_SIDE, visible=visible)
-    if not opened:
-        raise ViewerError(
-            "Open3D cannot draw here (it found no display and no off-screen graphics); "
-            "use --out FILE.html, or run under xvfb-run"
-        )
-    return window
+    try:
+        if not window.create_window(title, VIEW_SIDE, VIEW_SIDE, visible=visible):
+            raise ViewerError(
+                "Open3D cannot draw here (it found no display and no off-screen graphics); "
+                "use --out FILE.html, or run under xvfb-run"
+            )
+        yield window
+    finally:
+        window.destroy_window()
 
 
 def _fill(o3d: ModuleType, window: Any, view: View) -> None:
@@ -152,15 +176,11 @@ def _axes(o3d: ModuleType, placement: Placement) -> Any:
 
 def _ground(o3d: ModuleType, view: View) -> Any:
     """A grid on the plane z = 0 below the objects."""
-    placements = [*view.inferred, *view.truth]
-    feet = np.array([to_numpy(each.object_to_world[:2, 3]) for each in placements] or [[0, 0]])
-    sizes = [each.mesh.diameter for each in placements] or [0.5]
-    middle = feet.mean(0)
-    reach = float(np.abs(feet - middle).max()) + 1.5 * max(sizes)
+    reach = view.reach
     steps = np.linspace(-reach, reach, 11)
     along_x = [((-reach, step, 0.0), (reach, step, 0.0)) for step in steps]
     along_y = [((step, -reach, 0.0), (step, reach, 0.0)) for step in steps]
-    pieces = np.array(along_x + along_y) + [middle[0], middle[1], 0.0]
+    pieces = np.array(along_x + along_y) + view.centre
     return _line_set(o3d, pieces, np.tile(np.array(GROUND), (len(pieces), 1)))
 
 
@@ -178,9 +198,10 @@ def _line_set(
     return lines
 
 
-def _frustum(o3d: ModuleType, camera: Camera) -> Any:
+def _frustum(o3d: ModuleType, view: View) -> Any:
+    camera = view.camera
     height, width = camera.image_size
-    scale = 0.25 * float(np.linalg.norm(camera_position(camera)))
+    scale = 0.25 * max(view.reach, float(np.linalg.norm(camera_position(camera) - view.centre)))
     lines = o3d.geometry.LineSet.create_camera_visualization(
         width,
         height,
@@ -193,12 +214,9 @@ def _frustum(o3d: ModuleType, camera: Camera) -> Any:
 
 def _look_from_the_side(window: Any, view: View) -> None:
     control = window.get_view_control()
-    arm = camera_position(view.camera)
-    side = np.array([-arm[1], arm[0], 0.0])
-    front = arm / np.linalg.norm(arm) + 0.8 * side / max(float(np.linalg.norm(side)), 1e-9)
-    control.set_front(front + [0.0, 0.0, 0.2])
+    control.set_front(beside(view.camera, view.centre))
     control.set_up([0.0, 0.0, 1.0])
-    control.set_lookat(0.4 * arm)
+    control.set_lookat(0.6 * view.centre + 0.4 * camera_position(view.camera))
     control.set_zoom(0.56)
 
 

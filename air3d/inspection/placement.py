@@ -84,3 +84,31 @@ def frustum(
     camera_to_world = to_numpy(invert_rigid(camera.world_to_camera)[0])
     corners = depth * rays @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
     return camera_to_world[:3, 3], corners
+
+
+def table_centre(placements: Sequence[Placement], camera: Camera) -> Float[np.ndarray, "3"]:
+    """Return the point on the plane z = 0 below the objects' middle.
+
+    Without objects, it is where the camera looks at that plane, or a metre ahead where it never
+    does.
+    """
+    if placements:
+        centre = np.mean([to_numpy(each.object_to_world[:3, 3]) for each in placements], axis=0)
+    else:
+        eye, (top_left, _, bottom_right, _) = frustum(camera, 1.0)
+        forward = 0.5 * (top_left + bottom_right) - eye
+        distance = -eye[2] / forward[2] if forward[2] * eye[2] < 0 else 1.0
+        centre = eye + distance * forward
+    return np.array([centre[0], centre[1], 0.0])
+
+
+def beside(camera: Camera, centre: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
+    """Return a unit vector from ``centre`` to where objects and camera are both well seen.
+
+    It leads to the camera's left by 50 degrees and up; along x where the camera is straight above.
+    """
+    x, y = (camera_position(camera) - centre)[:2]
+    distance = float(np.hypot(x, y))
+    angle = np.arctan2(y, x) + np.radians(50.0) if distance > 1e-9 else 0.0
+    direction = np.array([np.cos(angle), np.sin(angle), 0.5])
+    return direction / np.linalg.norm(direction)

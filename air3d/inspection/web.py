@@ -1,9 +1,13 @@
 """An inferred scene in a browser, also over ssh: viser serves it."""
 
+import contextlib
 import time
+from collections.abc import Iterator
 from types import ModuleType
 
 import trimesh
+
+from air3d.inspection.glb import VIEW_HEIGHT
 
 
 def import_viser() -> ModuleType:
@@ -15,7 +19,7 @@ def import_viser() -> ModuleType:
     try:
         import viser
     except ImportError as error:
-        raise OSError("--web: viser is not installed; run: pip install -e '.[web]'") from error
+        raise OSError("viser is not installed; run: pip install -e '.[web]'") from error
     return viser
 
 
@@ -27,11 +31,27 @@ def serve(scene: trimesh.Scene, port: int) -> None:
     Raises:
         OSError: viser is not installed.
     """
-    server = import_viser().ViserServer(host="127.0.0.1", port=port)
-    server.scene.set_up_direction("+y")  # glTF's, and so the scene's root
-    server.scene.add_glb("/scene", bytes(scene.export(file_type="glb")))
-    try:
+    with contextlib.suppress(KeyboardInterrupt), serving(scene, port):
         while True:
             time.sleep(1.0)
-    except KeyboardInterrupt:
+
+
+@contextlib.contextmanager
+def serving(scene: trimesh.Scene, port: int) -> Iterator[int]:
+    """Serve a scene while the context lasts, and yield the port: another where that is taken.
+
+    Raises:
+        OSError: viser is not installed.
+    """
+    server = import_viser().ViserServer(host="127.0.0.1", port=port)
+    try:
+        server.scene.set_up_direction("+y")  # glTF's, and so the scene's root
+        server.scene.add_glb("/scene", bytes(scene.export(file_type="glb")))
+        eye, backwards = scene.camera_transform[:3, 3], scene.camera_transform[:3, 2]
+        distance = backwards @ (eye - scene.bounds.mean(axis=0))
+        server.initial_camera.position = eye
+        server.initial_camera.look_at = eye - distance * backwards  # what the mouse turns round
+        server.initial_camera.fov = VIEW_HEIGHT
+        yield server.get_port()
+    finally:
         server.stop()

@@ -1,0 +1,87 @@
+"""Evaluations for people: their figures in words, and examples with how far off they are."""
+
+import itertools
+
+from air3d.evaluation import CountMetrics, Evaluation, SceneMetrics, TestSet, scene_metrics
+from air3d.evaluation.tables import percent
+from air3d.inspection.report import Seen
+from air3d.models import Air
+
+
+def scene_figures(one_pass: Evaluation, refined: Evaluation, steps: int) -> dict[str, str]:
+    """Say how well scenes of one test set were inferred, before and after refinement."""
+    before, after = _scenes(one_pass), _scenes(refined)
+    return {
+        "identity right": percent(after.identity_accuracy),
+        "position error (median), one pass": percent(before.position_in_diameters.median),
+        f"position error, after {steps} refinement steps": percent(
+            after.position_in_diameters.median
+        ),
+        "yaw error (median, up to symmetry), one pass": _degrees(before.yaw_degrees.median),
+        f"yaw error, after {steps} refinement steps": _degrees(after.yaw_degrees.median),
+        "time per image, refinement included": f"{1000 / refined.images_per_second:.0f} ms",
+    }
+
+
+def count_figures(metrics: CountMetrics) -> dict[str, str]:
+    """Say how often the number of digits was right, in all and by the true number."""
+    by_number = {
+        f"of {number} on the canvas": percent(share)
+        for number, share in enumerate(metrics.per_count)
+        if share is not None
+    }
+    return {"number of digits right": percent(metrics.accuracy), **by_number}
+
+
+def scene_examples(
+    model: Air, test_set: TestSet, evaluation: Evaluation, number: int
+) -> list[Seen]:
+    """Show some scenes of a 3D test set, their first objects' meshes in turn."""
+    scenes = test_set.scenes
+    assert scenes is not None
+    first = scenes.identity[:, 0]
+    by_mesh = [(first == index).nonzero()[:, 0].tolist() for index in range(len(model.meshes))]
+    rounds = itertools.chain.from_iterable(itertools.zip_longest(*by_mesh))
+    rows = [row for row in rounds if row is not None][:number]
+    return [
+        Seen(
+            f"scene {row}",
+            test_set.images[row],
+            evaluation.estimates[row],
+            _remark(model, test_set, evaluation, row),
+        )
+        for row in rows
+    ]
+
+
+def canvas_examples(test_set: TestSet, evaluation: Evaluation, number: int) -> list[Seen]:
+    """Show the first canvases of a 2D test set."""
+    rows = zip(test_set.counts.tolist(), test_set.images, evaluation.estimates, strict=True)
+    return [
+        Seen(f"{count} on the canvas", image, estimate)
+        for count, image, estimate in itertools.islice(rows, number)
+    ]
+
+
+def _remark(model: Air, test_set: TestSet, evaluation: Evaluation, row: int) -> str:
+    """Say what is truly there, and how far off the estimate is."""
+    assert test_set.scenes is not None
+    truth = test_set.scenes[row : row + 1]
+    shown = truth.identity[0, : int(truth.count)].tolist()
+    names = [f"a {model.meshes[index].name.replace('_', ' ')}" for index in shown]
+    metrics = scene_metrics([evaluation.estimates[row]], truth, model.meshes)
+    remark = f"The truth: {', '.join(names) or 'nothing'}"
+    if metrics.position_metres.median is not None:
+        remark += f", {1000 * metrics.position_metres.median:.2f} mm away"
+    if metrics.yaw_degrees.median is not None:
+        remark += f", turned by another {_degrees(metrics.yaw_degrees.median)}"
+    return f"{remark}."
+
+
+def _scenes(evaluation: Evaluation) -> SceneMetrics:
+    assert isinstance(evaluation.metrics, SceneMetrics)
+    return evaluation.metrics
+
+
+def _degrees(degrees: float | None) -> str:
+    return "-" if degrees is None else f"{degrees:.2f}\N{DEGREE SIGN}"
