@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from air3d.checkpoint import save_model
-from air3d.data import DataError, Digits
+from air3d.cli import InputError
+from air3d.data import BopPlan, DataError, Digits, write_bop
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.scene import load_assets, load_scene
 from scripts import demo
@@ -72,8 +73,18 @@ def test_the_demo_never_removes_what_it_did_not_make(small_demo, tmp_path):
     assert precious.read_text() == "five years"
 
 
+def test_the_demo_leaves_another_data_set_alone(small_demo, tmp_path):
+    """Rendered data of other settings in the folder's place, but no earlier demo's figures."""
+    spec = load_scene(ROOT / "scenes" / "single_object.yaml")
+    write_bop(tmp_path / "out" / "scenes", BopPlan(spec, 2, seed=7))
+    before = (tmp_path / "out" / "scenes" / "dataset_info.json").read_bytes()
+    with pytest.raises(DataError, match="made with other settings"):
+        small_demo.main(demo.Arguments(out=tmp_path / "out", count=3))
+    assert (tmp_path / "out" / "scenes" / "dataset_info.json").read_bytes() == before
+
+
 def test_the_demo_refuses_impossible_numbers(small_demo, tmp_path):
     for arguments in (demo.Arguments(out=tmp_path / "o", count=0), demo.Arguments(seed=-1)):
-        with pytest.raises(DataError, match="--count must be at least 1"):
+        with pytest.raises(InputError, match="--count must be at least 1"):
             small_demo.main(arguments)
     assert not (tmp_path / "o").exists()

@@ -19,10 +19,12 @@ class Evaluation:
 
     Attributes:
         metrics: of scenes in 3D, of counts in 2D.
+        estimates: of each image.
         images_per_second: of inference alone, compilation excluded.
     """
 
     metrics: SceneMetrics | CountMetrics
+    estimates: tuple[SceneEstimate, ...]
     images_per_second: float
 
 
@@ -54,4 +56,4 @@ def evaluate(model: Air, test_set: TestSet, batch: int = 64, refine_steps: int =
         metrics = count_metrics(counts, test_set.counts.tolist())
     else:
         metrics = scene_metrics(estimates, test_set.scenes, model.meshes)
-    return Evaluation(metrics, len(test_set) / seconds)
+    return Evaluation(metrics, tuple(estimates), len(test_set) / seconds)

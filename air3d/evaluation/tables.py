@@ -11,7 +11,7 @@ def to_table(evaluation: Evaluation) -> str:
     lines = [
         _line("images", f"{counts.images}"),
         _line("images per second", f"{evaluation.images_per_second:.1f}"),
-        _line("count right", _percent(counts.accuracy)),
+        _line("count right", percent(counts.accuracy)),
     ]
     if isinstance(metrics, SceneMetrics):
         lines += _scene_lines(metrics)
@@ -25,24 +25,24 @@ def _count_lines(metrics: CountMetrics) -> list[str]:
     for count, (accuracy, row) in enumerate(zip(metrics.per_count, metrics.confusion, strict=True)):
         said = ", ".join(f"{number} as {other}" for other, number in enumerate(row) if number)
         if said:
-            lines.append(_line(f"  of {count}", f"{_percent(accuracy)}  ({said})"))
+            lines.append(_line(f"  of {count}", f"{percent(accuracy)}  ({said})"))
     return lines
 
 
 def _scene_lines(metrics: SceneMetrics) -> list[str]:
     yaw = metrics.yaw_degrees
     lines = [
-        _line("identity right", _percent(metrics.identity_accuracy)),
+        _line("identity right", percent(metrics.identity_accuracy)),
         _line("position, diameters", _errors(metrics.position_in_diameters, 5)),
         _line("position, metres", _errors(metrics.position_metres, 5)),
-        _line("yaw, degrees", f"{_errors(yaw, 2)}, above 10: {_percent(yaw.share_bad)}"),
+        _line("yaw, degrees", f"{_errors(yaw, 2)}, above 10: {percent(yaw.share_bad)}"),
         _line("missed, surplus", f"{metrics.missed}, {metrics.surplus} of {metrics.objects}"),
-        _line("all right", _percent(metrics.all_right)),
+        _line("all right", percent(metrics.all_right)),
     ]
     for kind in metrics.per_type:
         turned = "" if kind.yaw_degrees is None else f", yaw {_errors(kind.yaw_degrees, 2)}"
         position = _errors(kind.position_in_diameters, 5)
-        text = f"identity {_percent(kind.identity_accuracy)}, position {position}{turned}"
+        text = f"identity {percent(kind.identity_accuracy)}, position {position}{turned}"
         lines.append(_line(f"  {kind.name}", text))
     return lines
 
@@ -51,7 +51,8 @@ def _line(label: str, value: str) -> str:
     return f"{label:<22}{value}"
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """Write a share; a dash where there is none."""
     return "-" if share is None else f"{100 * share:.2f} %"
 
 
