@@ -17,7 +17,9 @@ install: $(INSTALLED)
 $(INSTALLED): pyproject.toml constraints.txt
 	@test -x $(PY) || $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 		|| { echo "air3d needs Python 3.11 or newer; name one, as in: make install PYTHON=python3.12"; exit 1; }
-	test -x $(PY) || $(PYTHON) -m venv $(VENV)
+	@test -x $(PY) || $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null \
+		|| { echo "$(PYTHON) cannot make virtual environments; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
+	test -x $(PY) || $(PYTHON) -m venv $(VENV) || { rm -f $(PY); exit 1; }
 	$(PY) -m pip install --quiet $(PINS) -e ".[dev]"
 	@touch $@
 

@@ -1,25 +1,30 @@
 """The project holds together: what is promised to users exists and runs."""
 
 import re
+import shutil
 import subprocess
 import sys
 import tomllib
 
+import jaxtyping
 import pytest
+import torch
 from conftest import ROOT
 from PIL import Image
 
 import air3d
+from air3d.checkpoint import load_model
 from air3d.data.bop import BopDataset, BopPlan, write_bop
+from air3d.geometry import transform_points
 from air3d.scene import load_scene
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
 SCRIPTS = sorted(set(re.findall(r"python scripts/(\w+\.py)", SHELL)))
-HEAVY = {"matplotlib", "numba", "open3d", "pytorch3d", "sklearn", "tensorboard", "triton", "viser"}
+LOADED_WHEN_USED = {"numba", "open3d", "sklearn", "tensorboard", "viser"}
 OPTION = r"(?<![\w-])--[a-z][a-z0-9.-]*"
-EXAMPLE_CHECKPOINT = ROOT / "assets" / "checkpoints" / "single_object"
+CHECKPOINTS = ROOT / "assets" / "checkpoints"
 CHECKPOINT_LIMIT = 10 * 10**6
 
 
@@ -28,15 +33,29 @@ def test_version_is_said_once():
     assert f"## {air3d.__version__}" in (ROOT / "CHANGELOG.md").read_text(encoding="utf-8")
 
 
-def test_import_loads_nothing_heavy():
-    program = (
-        "import sys, torch; before = set(sys.modules); import air3d; "
-        "print(*{name.partition('.')[0] for name in set(sys.modules) - before})"
-    )
-    imported = subprocess.run(
+def packages_after(program: str) -> set[str]:
+    """Run a program in a fresh interpreter and return the packages that it has loaded."""
+    program += "; import sys; print(*{name.partition('.')[0] for name in sys.modules})"
+    done = subprocess.run(
         [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True
     )
-    assert not HEAVY & set(imported.stdout.split())
+    return set(done.stdout.split())
+
+
+def test_import_loads_nothing():
+    new = packages_after("import air3d") - packages_after("pass")
+    assert new - set(sys.stdlib_module_names) == {"air3d"}
+
+
+def test_kernels_and_extras_load_when_used():
+    modules = ", ".join(f"air3d.inspection.{name}" for name in ("open3d_view", "scores", "web"))
+    program = f"import air3d, {modules}; [getattr(air3d, name) for name in air3d.__all__]"
+    assert not LOADED_WHEN_USED & packages_after(program)
+
+
+def test_shapes_are_checked_in_tests():
+    with pytest.raises(jaxtyping.TypeCheckError):
+        transform_points(torch.eye(4), torch.zeros(5, 2))
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -61,9 +80,9 @@ def test_readme_files_exist():
     assert not missing
 
 
-@pytest.mark.skipif(not EXAMPLE_CHECKPOINT.exists(), reason="the checkpoint is not there yet")
 def test_readme_example_finds_something(tmp_path, monkeypatch, capsys):
-    write_bop(tmp_path / "data", BopPlan(load_scene(EXAMPLE_CHECKPOINT / "scene.yaml"), 1, seed=0))
+    spec = load_scene(CHECKPOINTS / "single_object" / "scene.yaml")
+    write_bop(tmp_path / "data", BopPlan(spec, 1, seed=0))
     (tmp_path / "assets").symlink_to(ROOT / "assets")
     pixels = next(iter(BopDataset(tmp_path / "data"))).rgb.numpy()
     Image.fromarray(pixels).save(tmp_path / "image.png")
@@ -80,6 +99,37 @@ def test_constraints_pin_every_core_dependency():
     assert "/" not in pinned and "+" not in pinned, "no local paths and no local builds"
 
 
-def test_checkpoints_are_small():
-    files = [path for path in (ROOT / "assets" / "checkpoints").rglob("*") if path.is_file()]
+@pytest.mark.parametrize("name", ["single_object", "multi_mnist"])
+def test_checkpoints_are_here_and_small(name):
+    model = load_model(CHECKPOINTS / name)
+    assert model.spec == load_scene(CHECKPOINTS / name / "scene.yaml")
+    files = [path for path in (CHECKPOINTS / name).rglob("*") if path.is_file()]
     assert not [path for path in files if path.stat().st_size >= CHECKPOINT_LIMIT]
+
+
+def test_conda_asks_for_what_pip_asks_for():
+    environment = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    conda = dict(re.findall(r"^  - ([\w-]+) >=([\d.]+)", environment, re.MULTILINE))
+    conda["torch"] = conda["pytorch"]
+    pip = dict(re.match(r"([\w-]+)>=([\d.]+)", line).groups() for line in PROJECT["dependencies"])
+    assert {name: pip[name] for name in pip.keys() & conda.keys()} == {
+        name: conda[name] for name in pip.keys() & conda.keys()
+    }
+    assert set(pip) - set(conda) == {"jaxtyping", "tyro"}, "these come with pip in conda too"
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="there is no make here")
+def test_a_python_without_venv_is_answered_each_time(tmp_path):
+    """Debian's Python has no ensurepip; its venv leaves a folder with an interpreter behind."""
+    python = tmp_path / "python"
+    python.write_text(
+        '#!/bin/sh\ncase "$*" in\n*ensurepip*) exit 1;;\n'
+        f'*venv*) mkdir -p {tmp_path}/venv/bin; cp "$0" {tmp_path}/venv/bin/python; exit 1;;\n'
+        "esac\n"
+    )
+    python.chmod(0o755)
+    command = ["make", "install", f"PYTHON={python}", f"VENV={tmp_path / 'venv'}"]
+    for _ in range(2):
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode != 0 and "apt install python3-venv" in done.stdout
+    assert not (tmp_path / "venv").exists()
