@@ -20,7 +20,7 @@ from air3d.geometry import Camera, look_at, rigid_transform, transform_points, y
 from air3d.inspection import open3d_view, records, report
 from air3d.inspection.glb import PAGE_CHANGES, Z_UP_TO_Y_UP, build_scene, scene_html
 from air3d.inspection.outline import axes, outline
-from air3d.inspection.panels import overlay, sheet, triptych
+from air3d.inspection.panels import count_text, overlay, sheet, triptych
 from air3d.inspection.placement import (
     Placement,
     beside,
@@ -135,6 +135,13 @@ def test_percent_never_rounds_to_certainty():
     assert percent(0.99996) == "> 99.9 %"
     assert percent(0.97) == "97 %"
     assert percent(1.0) == "100 %"
+
+
+def test_a_count_says_how_sure_it_is(camera):
+    image = torch.zeros(3, 48, 64)
+    assert count_text(SceneEstimate(0, (0.7, 0.3), (), camera, image, 0.0)) == "0 objects, p = 70 %"
+    sure = SceneEstimate(0, (0.9999, 0.0001), (), camera, image, 0.0)
+    assert count_text(sure) == "0 objects, p > 99.9 %"
 
 
 def test_glb_holds_the_meshes_at_their_poses(block, camera, tmp_path):

@@ -90,7 +90,9 @@ def triptych(
 def count_text(estimate: SceneEstimate) -> str:
     """Say how many objects there are and how sure that is."""
     noun = "object" if estimate.count == 1 else "objects"
-    return f"{estimate.count} {noun}, p = {percent(estimate.count_probability[estimate.count])}"
+    probability = percent(estimate.count_probability[estimate.count])
+    relation = "" if probability.startswith(">") else "= "
+    return f"{estimate.count} {noun}, p {relation}{probability}"
 
 
 def captioned(picture: PIL.Image.Image, caption: str) -> PIL.Image.Image:

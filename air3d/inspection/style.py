@@ -24,7 +24,9 @@ section { margin-top: 48px; }
   padding: 16px 18px; background: var(--paper); border: 1px solid var(--line);
   border-radius: 10px;
 }
-.tile b { display: block; font-size: 26px; font-weight: 620; letter-spacing: -.02em; }
+.tile b {
+  display: block; font-size: 24px; font-weight: 620; letter-spacing: -.02em; white-space: nowrap;
+}
 .tile span { color: var(--faint); font-size: 14px; line-height: 1.35; display: block; }
 article {
   display: flex; gap: 24px; margin-bottom: 14px; padding: 16px; background: var(--paper);
