@@ -2,12 +2,10 @@
 
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import time
-import warnings
 from pathlib import Path
 
 import pytest
@@ -34,20 +32,15 @@ def scene(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run_here(monkeypatch, capsys):
+def run_here(call_script, capsys):
     """Run the script in this process, which spares the imports: its message, and what it printed.
 
     The message is None after success; Python prints it and exits with status 1 otherwise.
     """
 
     def run(*arguments: object) -> tuple[str | None, str]:
-        monkeypatch.setattr(sys, "argv", [SCRIPT, *map(str, arguments)])
-        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
-        try:
-            runpy.run_path(str(ROOT / "scripts" / SCRIPT), run_name="__main__")
-        except SystemExit as end:
-            return str(end.code), capsys.readouterr().out
-        return None, capsys.readouterr().out
+        code = call_script(SCRIPT, *arguments)
+        return (str(code) if code else None), capsys.readouterr().out
 
     return run
 
