@@ -55,8 +55,8 @@ def build_scene(
     is drawn solid (``true_0``, ...), and the inferred objects become wire frames. ``image`` is
     shown on the frustum's image plane.
     """
-    scene = trimesh.Scene(base_frame="y_up")
-    scene.graph.update(frame_from="y_up", frame_to="world", matrix=Z_UP_TO_Y_UP)
+    scene = trimesh.Scene(base_frame="y_up")  # "world" is what trimesh 4 calls any file's root
+    scene.graph.update(frame_from="y_up", frame_to="z_up", matrix=Z_UP_TO_Y_UP)
     for index, placement in enumerate(placements):
         _add(scene, f"object_{index}", _wires(placement) if truth else _solid(placement), placement)
     for index, placement in enumerate(truth):
@@ -64,12 +64,12 @@ def build_scene(
     everything = [*placements, *truth]
     centre = table_centre(everything, camera)
     half_side = _half_side(everything, camera, centre)
-    scene.add_geometry(_table(centre, half_side), node_name="table", parent_node_name="world")
+    scene.add_geometry(_table(centre, half_side), node_name="table", parent_node_name="z_up")
     depth = 0.22 * max(half_side, float(np.linalg.norm(camera_position(camera) - centre)))
-    scene.add_geometry(_frustum_lines(camera, depth), node_name="camera", parent_node_name="world")
+    scene.add_geometry(_frustum_lines(camera, depth), node_name="camera", parent_node_name="z_up")
     if image is not None:
         scene.add_geometry(
-            _image_plane(image, camera, depth), node_name="image", parent_node_name="world"
+            _image_plane(image, camera, depth), node_name="image", parent_node_name="z_up"
         )
     _look_from_the_side(scene, camera, centre, half_side)
     return scene
@@ -94,7 +94,7 @@ def _add(
         geometry,
         node_name=node,
         geom_name=f"{placement.mesh.name}_{node}",
-        parent_node_name="world",
+        parent_node_name="z_up",
         transform=to_numpy(placement.object_to_world),
     )
 
