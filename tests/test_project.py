@@ -10,11 +10,9 @@ import jaxtyping
 import pytest
 import torch
 from conftest import ROOT
-from PIL import Image
 
 import air3d
 from air3d.checkpoint import load_model
-from air3d.data.bop import BopDataset, BopPlan, write_bop
 from air3d.geometry import transform_points
 from air3d.scene import load_scene
 
@@ -80,16 +78,11 @@ def test_readme_files_exist():
     assert not missing
 
 
-def test_readme_example_finds_something(tmp_path, monkeypatch, capsys):
-    spec = load_scene(CHECKPOINTS / "single_object" / "scene.yaml")
-    write_bop(tmp_path / "data", BopPlan(spec, 1, seed=0))
-    (tmp_path / "assets").symlink_to(ROOT / "assets")
-    pixels = next(iter(BopDataset(tmp_path / "data"))).rgb.numpy()
-    Image.fromarray(pixels).save(tmp_path / "image.png")
-    monkeypatch.chdir(tmp_path)
+def test_readme_example_finds_the_cube(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
     (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     exec(compile(example, "README.md", "exec"), {})
-    assert "tensor(" in capsys.readouterr().out
+    assert capsys.readouterr().out.startswith("red_cube ")
 
 
 def test_constraints_pin_every_core_dependency():
