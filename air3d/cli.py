@@ -29,7 +29,7 @@ def run(
     torch.set_flush_denormal(True)
     warnings.showwarning = lambda message, *_: print(f"{program}: {message}", file=sys.stderr)
     try:
-        main(tyro.cli(arguments, description=description))
+        main(tyro.cli(arguments, description=description, config=(tyro.conf.FlagCreatePairsOff,)))
     except (OSError, ValueError, FloatingPointError) as error:
         sys.exit(f"{program}: {error}")
     except (MemoryError, torch.OutOfMemoryError) as error:

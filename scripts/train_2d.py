@@ -14,48 +14,27 @@ from air3d.data import load_digits, make_multi_mnist
 from air3d.evaluation import TestSet, evaluate
 from air3d.models import GlimpseConfig, build_air
 from air3d.scene import GlimpseSpec, load_scene
-from air3d.training import Loss, TrainSettings, annealed_count_log_prior, elbo_loss, train
+from air3d.training import Loss, TrainOptions, annealed_count_log_prior, elbo_loss, train
 
 CANVASES = 60_000
 HELD_OUT = 2_000
 
 
-@dataclass(frozen=True)
-class Arguments:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(TrainOptions):
     """What to train on, how long, and where to write."""
 
-    out: Path
-    """Folder of this training: checkpoint, metrics.jsonl, state for --resume."""
     scene: Path = Path("scenes/multi_mnist.yaml")
     """Scene file with decoder: glimpse."""
-    minutes: float | None = None
-    """Train this long; or give --iterations."""
-    iterations: int | None = None
-    """Train for so many batches; repeatable bit by bit on a CPU."""
-    seed: int = 0
-    """Of the canvases, the weights and the draws."""
-    gpu: bool = False
-    """Train on the first CUDA device."""
-    resume: bool = False
-    """Go on from the last state in --out; the other options as before."""
     mnist_dir: Path | None = None
     """Folder of MNIST's four files (default: $AIR3D_MNIST, else a download)."""
-    batch: int = 64
-    """Images per iteration."""
-    learning_rate: float = 1e-3
-    """Adam's; warmed up, held, then lowered along a cosine."""
-    checkpoint_seconds: float = 60.0
-    """How often to write the state for --resume."""
-    tensorboard: bool = False
-    """Write event files for TensorBoard to --out as well."""
     prior_half_life: float = 1000.0
     """Iterations in which the prior's weight of a further object falls by half ..."""
     prior_floor: float = 0.01
     """... down to this."""
 
     def __post_init__(self):
-        if self.batch < 1 or self.seed < 0:
-            raise ValueError("--batch must be at least 1 and --seed at least 0")
+        super().__post_init__()
         if self.prior_half_life <= 0 or not 0 < self.prior_floor <= 1:
             raise ValueError("--prior-half-life must be greater than 0, --prior-floor in (0, 1]")
 
@@ -63,13 +42,7 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Train, validating on canvases of the digits' test split."""
     device = choose_device(arguments.gpu)
-    settings = TrainSettings(
-        arguments.iterations,
-        arguments.minutes,
-        learning_rate=arguments.learning_rate,
-        checkpoint_seconds=arguments.checkpoint_seconds,
-        tensorboard=arguments.tensorboard,
-    )
+    settings = arguments.settings
     spec = load_scene(arguments.scene)
     if not isinstance(spec, GlimpseSpec):
         raise ValueError(f"{arguments.scene}: is a scene of meshes; use scripts/train_3d.py")

@@ -21,54 +21,28 @@ from air3d.files import file_digest
 from air3d.models import Air, SceneConfig, build_air
 from air3d.objectives import count_log_prior
 from air3d.scene import SceneSpec, load_scene
-from air3d.training import Loss, TrainSettings, elbo_loss, sleep_loss, train
+from air3d.training import Loss, TrainOptions, elbo_loss, sleep_loss, train
 
 HELD_OUT = 500
 HELD_OUT_SEED = 2**31 - 1
 
 
-@dataclass(frozen=True)
-class Arguments:
+@dataclass(frozen=True, kw_only=True)
+class Arguments(TrainOptions):
     """What to train on, how long, and where to write."""
 
-    out: Path
-    """Folder of this training: checkpoint, metrics.jsonl, state for --resume."""
     scene: Path = Path("scenes/single_object.yaml")
     """Scene file with decoder: scene."""
-    minutes: float | None = None
-    """Train this long; or give --iterations."""
-    iterations: int | None = None
-    """Train for so many batches; repeatable bit by bit on a CPU."""
-    seed: int = 0
-    """Of the scenes, the weights and the draws."""
-    gpu: bool = False
-    """Train on the first CUDA device (rendering stays on the CPU)."""
-    resume: bool = False
-    """Go on from the last state in --out; the other options as before."""
     phase: Literal["sleep", "wake"] = "sleep"
     """What to maximise: log q of the model's own scenes, or the ELBO of their images alone."""
     init: Path | None = None
     """Checkpoint of the same scene file to start from (default: new weights)."""
-    batch: int = 64
-    """Images per iteration."""
-    learning_rate: float = 1e-3
-    """Adam's; warmed up, held, then lowered along a cosine."""
-    checkpoint_seconds: float = 60.0
-    """How often to write the state for --resume."""
-    tensorboard: bool = False
-    """Write event files for TensorBoard to --out as well."""
 
 
 def main(arguments: Arguments) -> None:
     """Train, validating on scenes of another seed."""
     device = choose_device(arguments.gpu)
-    settings = TrainSettings(
-        arguments.iterations,
-        arguments.minutes,
-        learning_rate=arguments.learning_rate,
-        checkpoint_seconds=arguments.checkpoint_seconds,
-        tensorboard=arguments.tensorboard,
-    )
+    settings = arguments.settings
     spec = load_scene(arguments.scene)
     if not isinstance(spec, SceneSpec):
         raise ValueError(f"{arguments.scene}: is a scene of glimpses; use scripts/train_2d.py")

@@ -2,10 +2,12 @@
 
 from air3d.training.loop import Clock, Loss, TrainSettings, train
 from air3d.training.losses import annealed_count_log_prior, elbo_loss, sleep_loss
+from air3d.training.options import TrainOptions
 
 __all__ = [
     "Clock",
     "Loss",
+    "TrainOptions",
     "TrainSettings",
     "annealed_count_log_prior",
     "elbo_loss",

@@ -1,0 +1,53 @@
+"""The command-line options that every training shares."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from air3d.training.loop import TrainSettings
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions:
+    """How long to train, with what, and where to write."""
+
+    out: Path
+    """Folder of this training: checkpoint, metrics.jsonl, state for --resume."""
+    minutes: float | None = None
+    """Train this long; or give --iterations."""
+    iterations: int | None = None
+    """Train for so many batches; repeatable bit by bit on a CPU."""
+    seed: int = 0
+    """Of the data, the weights and the draws."""
+    gpu: bool = False
+    """Train on the first CUDA device (meshes are rendered on the CPU all the same)."""
+    resume: bool = False
+    """Go on from the last state in --out; the other options as before."""
+    batch: int = 64
+    """Images per iteration."""
+    learning_rate: float = 1e-3
+    """Adam's; warmed up, held, then lowered along a cosine."""
+    checkpoint_seconds: float = 60.0
+    """How often to write the state for --resume."""
+    tensorboard: bool = False
+    """Write event files for TensorBoard to --out as well."""
+
+    def __post_init__(self):
+        if self.batch < 1 or self.seed < 0:
+            raise ValueError(
+                f"--batch must be at least 1 and --seed at least 0, got {self.batch}, {self.seed}"
+            )
+
+    @property
+    def settings(self) -> TrainSettings:
+        """What the training loop needs of these.
+
+        Raises:
+            ValueError: they do not say how long to train, or a number is out of range.
+        """
+        return TrainSettings(
+            self.iterations,
+            self.minutes,
+            learning_rate=self.learning_rate,
+            checkpoint_seconds=self.checkpoint_seconds,
+            tensorboard=self.tensorboard,
+        )
