@@ -234,15 +234,15 @@ def _check(model: Air, images: Tensor, refine_steps: int) -> None:
     wanted = (model.spec.num_channels, *model.spec.image_size)
     if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
         raise ValueError(
-            f"infer: images must be [batch, {', '.join(map(str, wanted))}] for a model of "
+            f"images must be [batch, {', '.join(map(str, wanted))}] for a model of "
             f"'{model.spec.name}', got {list(images.shape)}; resize them first"
         )
     if not images.is_floating_point():
-        raise ValueError(f"infer: images must be floats in [0, 1], got {images.dtype}")
+        raise ValueError(f"images must be floats in [0, 1], got {images.dtype}")
     if refine_steps < 0:
-        raise ValueError(f"infer: refine_steps must be at least 0, got {refine_steps}")
+        raise ValueError(f"refine_steps must be at least 0, got {refine_steps}")
     if refine_steps and isinstance(model.decoder, GlimpseDecoder):
         raise ValueError(
-            f"infer: a 2D model ('{model.spec.name}') has no renderer to refine with; "
-            "set refine_steps to 0"
+            f"a 2D model ('{model.spec.name}') has no renderer to refine with; refine_steps "
+            "(--refine-steps) must be 0"
         )

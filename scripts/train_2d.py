@@ -1,6 +1,6 @@
 """Train AIR on canvases of digits, without labels; the checkpoint is ready for infer.py.
 
-Example (98.5 % of held-out counts within minutes on 2 cores):
+Example:
     python scripts/train_2d.py --out runs/multi_mnist --minutes 4.5
 """
 
@@ -84,6 +84,7 @@ def main(arguments: Arguments) -> None:
         validate=lambda: evaluate(model, held_out, batch=250).metrics.headline,
         resume=arguments.resume,
     )
+    print(arguments.out)
 
 
 if __name__ == "__main__":

@@ -3,8 +3,8 @@
 Phase `sleep` (default) teaches the guide scenes that the model itself draws; phase `wake`
 raises the ELBO of unlabelled images through the renderer, usually from --init.
 
-Example (10 minutes on 2 cores):
-    python scripts/train_3d.py --scene scenes/single_object.yaml --out runs/single --minutes 9.5
+Example:
+    python scripts/train_3d.py --scene scenes/single_object.yaml --out runs/single --minutes 9
 """
 
 from dataclasses import dataclass
@@ -77,6 +77,7 @@ def main(arguments: Arguments) -> None:
         validate=lambda: evaluate(model, held_out, batch=250).metrics.headline,
         resume=arguments.resume,
     )
+    print(arguments.out)
 
 
 def _start(init: Path | None, spec: SceneSpec, stream: SceneStream) -> Air:

@@ -125,3 +125,13 @@ def test_faults_leave_nothing_behind(run_here, scene, tmp_path):
         assert message is not None and message.startswith("render_dataset: ")
         assert fault in message and "\n" not in message and printed == ""
     assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_shard_that_was_cut_is_made_anew(call_script, tmp_path):
+    command = ("scenes/single_object.yaml", "--out", tmp_path, "--count", "4", "--seed", "0")
+    assert call_script("render_dataset.py", ROOT / command[0], *command[1:]) == 0
+    shard = tmp_path / "shard-000000.tar"
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[: len(whole) // 2])
+    assert call_script("render_dataset.py", ROOT / command[0], *command[1:]) == 0
+    assert shard.read_bytes() == whole

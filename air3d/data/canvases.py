@@ -2,6 +2,7 @@
 
 import json
 import math
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -68,6 +69,10 @@ def load_canvases(path: str | Path) -> CanvasDataset:
             another type or shape.
     """
     path = Path(path)
+    if path.is_file() and not zipfile.is_zipfile(path):
+        raise DataError(
+            f"{path}: cannot be read as an .npz file (it is none, or was cut short); make it anew"
+        )
     try:
         with np.load(path) as file:
             content = {key: file[key] for key in ("images", "counts", "source") if key in file}

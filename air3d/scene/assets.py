@@ -61,7 +61,9 @@ def load_mesh(
     try:
         loaded = trimesh.load_mesh(path, process=False)
     except Exception as error:  # trimesh raises whatever its readers raise
-        raise MeshFileError(f"{path}: cannot be read as a mesh ({error})") from error
+        raise MeshFileError(
+            f"{path}: cannot be read as a mesh ({error}); export it anew"
+        ) from error
     if not isinstance(loaded, trimesh.Trimesh) or len(loaded.faces) == 0:
         raise MeshFileError(f"{path}: has no faces; export it as a triangle mesh")
     if not np.isfinite(loaded.vertices).all():

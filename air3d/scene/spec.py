@@ -252,7 +252,9 @@ def load_scene(path: str | Path) -> SceneSpec | GlimpseSpec:
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
-        raise SceneFileError(f"{path}: cannot be read as a scene file ({error})") from error
+        raise SceneFileError(
+            f"{path}: cannot be read as a scene file ({error}); give the path of a YAML file"
+        ) from error
     except yaml.YAMLError as error:
         place = getattr(error, "problem_mark", None)
         line = f", line {place.line + 1}" if place else ""
@@ -288,6 +290,10 @@ def _explain(error: pydantic.ValidationError) -> str:
     for fault in error.errors():
         keys = [str(key) for key in fault["loc"][1:]]  # the first is the decoder
         key = ".".join(keys) or "the file"
+        if "yaw_symmetry" in keys:  # a union: one sentence for what fits neither of its kinds
+            key = ".".join(keys[: keys.index("yaw_symmetry") + 1])
+            faults.append(f"{key}: must be a whole number from 1, or 'continuous'")
+            continue
         if fault["type"] == "extra_forbidden":
             faults.append(f"{key}: unknown key; remove it or mend its spelling")
         elif fault["type"] == "missing":
@@ -296,4 +302,4 @@ def _explain(error: pydantic.ValidationError) -> str:
             faults.append("decoder: must be 'scene' (meshes) or 'glimpse' (patches)")
         else:
             faults.append(f"{key}: {fault['msg'].removeprefix('Value error, ')}")
-    return "; ".join(faults)
+    return "; ".join(dict.fromkeys(faults))

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import math
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -52,6 +53,15 @@ class Journal:
         for name, value in numbers.items():
             if self._events is not None:
                 self._events.add_scalar(name, value, iteration)
+
+    def announce(
+        self, iteration: int, seconds: float, figures: Mapping[str, Tensor | float]
+    ) -> None:
+        """Add one line of figures, and print it where no progress bar shows it."""
+        self.write(iteration, seconds, figures)
+        if self._bar.disable:
+            text = ", ".join(f"{name} {float(value):.4g}" for name, value in figures.items())
+            print(f"iteration {iteration}, {seconds:.0f} s: {text}", file=sys.stderr, flush=True)
 
     def close(self) -> None:
         """End the progress bar and flush the event files."""

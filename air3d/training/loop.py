@@ -56,6 +56,10 @@ class TrainSettings:
             if value is not None and not 0 < value < math.inf:
                 option = name.replace("_", "-")
                 raise ValueError(f"--{option} must be a number greater than 0, got {value}")
+        if not self.checkpoint_seconds >= 0:
+            raise ValueError(
+                f"--checkpoint-seconds must be at least 0, got {self.checkpoint_seconds}"
+            )
 
     def rate(self, iteration: int, progress: float) -> float:
         """Return the learning rate of an iteration, ``progress`` in [0, 1] of the way."""
@@ -158,11 +162,11 @@ def train(
         if clock.iteration % settings.log_every == 0:
             journal.write(clock.iteration, clock.seconds, {"rate": rate, **loss.figures})
         if clock.iteration % settings.validate_every == 0:
-            journal.write(clock.iteration, clock.seconds, validate())
+            journal.announce(clock.iteration, clock.seconds, validate())
         if clock.seconds - saved > settings.checkpoint_seconds:
             saved = clock.seconds
             _save(out, record, model, optimiser, clock)
-    journal.write(clock.iteration, clock.seconds, validate())
+    journal.announce(clock.iteration, clock.seconds, validate())
     journal.close()
     _save(out, record, model, optimiser, clock)
     device = next(model.parameters()).device

@@ -21,7 +21,7 @@ class TrainOptions:
     gpu: bool = False
     """Train on the first CUDA device (meshes are rendered on the CPU all the same)."""
     resume: bool = False
-    """Go on from the last state in --out; the other options as before."""
+    """Go on from the last state in --out; all else as before, but for how long."""
     batch: int = 64
     """Images per iteration."""
     learning_rate: float = 1e-3
@@ -32,10 +32,9 @@ class TrainOptions:
     """Write event files for TensorBoard to --out as well."""
 
     def __post_init__(self):
-        if self.batch < 1 or self.seed < 0:
-            raise ValueError(
-                f"--batch must be at least 1 and --seed at least 0, got {self.batch}, {self.seed}"
-            )
+        for name, least in (("batch", 1), ("seed", 0)):
+            if getattr(self, name) < least:
+                raise ValueError(f"--{name} must be at least {least}, got {getattr(self, name)}")
 
     @property
     def settings(self) -> TrainSettings:

@@ -143,9 +143,10 @@ def _write_part(
     scenes: AnnotatedScenes,
     progress: Callable[[int], object],
 ) -> None:
-    """Write one shard or scene folder, unless it is there."""
+    """Write one shard or scene folder, unless it is there; a shard that was cut is written anew."""
     part = plan.part(number)
-    if _part_path(out, plan.layout, number).exists():
+    path = _part_path(out, plan.layout, number)
+    if path.is_dir() or (path.exists() and _ends_as_a_tar(path)):
         progress(len(part))
         return
     images = _counted(scenes.images(part.start, part.stop), progress)
@@ -153,6 +154,16 @@ def _write_part(
         _write_shard(out, number, images)
     else:
         _write_scene(out, number, images)
+
+
+def _ends_as_a_tar(path: Path) -> bool:
+    """Say whether a file has a tar's end: whole records, the last two blocks of them zeros."""
+    with path.open("rb") as file:
+        size = file.seek(0, io.SEEK_END)
+        if size == 0 or size % tarfile.RECORDSIZE:
+            return False
+        file.seek(-2 * tarfile.BLOCKSIZE, io.SEEK_END)
+        return not any(file.read())
 
 
 def _claim_folder(out: Path, plan: BopPlan) -> None:
