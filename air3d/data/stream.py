@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.render import render
+from air3d.render import render_scenes
 from air3d.scene import MeshBank, ScenePrior, Scenes, SceneSpec, camera_of, load_assets
 
 
@@ -72,16 +72,7 @@ class SceneStream:
     def render(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
         """Render scenes as the scene file says, without noise and without gradients."""
         with torch.no_grad():
-            rgb = render(
-                self.bank,
-                scenes.identity,
-                scenes.object_to_world,
-                self.camera,
-                light=self.spec.light,
-                softness=self.spec.render,
-                background=torch.tensor(self.spec.background),
-            )
-        return rgb.permute(0, 3, 1, 2).contiguous()
+            return render_scenes(self.spec, self.bank, self.camera, scenes).contiguous()
 
     def __iter__(self) -> Iterator[RenderedScenes]:
         """Yield batches 0, 1, 2, ... without end."""

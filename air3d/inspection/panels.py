@@ -17,7 +17,7 @@ from air3d.scene import Mesh
 
 OBJECT_COLOURS = ("#22d3ee", "#fbbf24", "#f472b6", "#a3e635", "#c4b5fd", "#fb923c")
 AXIS_COLOURS = ("#ef4444", "#22c55e", "#3b82f6")
-INK, PAPER, FAINT = "#1f2937", "#ffffff", "#6b7280"
+INK, PAPER = "#1f2937", "#ffffff"
 PANEL_SIDE = 384
 # Lines are drawn at twice the size and shrunk, which smooths them.
 FINENESS = 2

@@ -11,7 +11,7 @@ from air3d.models.attention import paint_patch
 from air3d.models.latents import Latents, PatchLatents, PoseLatents, windows_of
 from air3d.models.patches import PatchDecoder
 from air3d.objectives import NO_OBJECT
-from air3d.render import composite, render, render_layers
+from air3d.render import composite, render_layers, render_scenes
 from air3d.scene import Mesh, MeshBank, Scenes, SceneSpec, camera_of
 
 
@@ -124,13 +124,5 @@ class SceneDecoder(Decoder):
 
     def image(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
         """Render whole scenes; gradients reach their positions and yaws."""
-        rgb = render(
-            self.bank,
-            scenes.identity.cpu(),
-            scenes.object_to_world.cpu(),
-            self.camera,
-            light=self.spec.light,
-            softness=self.spec.render,
-            background=self.background,
-        )
-        return rgb.movedim(-1, 1).to(scenes.position.device)
+        device = scenes.position.device
+        return render_scenes(self.spec, self.bank, self.camera, scenes.to("cpu")).to(device)

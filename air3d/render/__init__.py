@@ -12,7 +12,7 @@ same values: ``reference`` (plain torch, any device and precision, slow) and ``c
 from air3d.render.composite import Composite, composite, prefix_selection
 from air3d.render.depth import render_depth
 from air3d.render.layers import Layers
-from air3d.render.renderer import render, render_layers
+from air3d.render.renderer import render, render_layers, render_scenes
 
 __all__ = [
     "Composite",
@@ -22,4 +22,5 @@ __all__ = [
     "render",
     "render_depth",
     "render_layers",
+    "render_scenes",
 ]

@@ -11,7 +11,8 @@ from air3d.render import reference
 from air3d.render.composite import composite
 from air3d.render.layers import Layers, check_inputs, place
 from air3d.scene.assets import MeshBank
-from air3d.scene.spec import LightSpec, RenderSpec
+from air3d.scene.prior import Scenes
+from air3d.scene.spec import LightSpec, RenderSpec, SceneSpec
 
 
 def render_layers(
@@ -70,6 +71,25 @@ def render(
     )
     everything = torch.arange(identity.shape[1])[None]
     return composite(layers, everything, background).rgb[:, 0]
+
+
+def render_scenes(
+    spec: SceneSpec, bank: MeshBank, camera: Camera, scenes: Scenes
+) -> Float[Tensor, "batch 3 height width"]:
+    """Render scenes with a scene file's light, softness and background; channels come first.
+
+    Gradients reach the scenes' positions and yaws.
+    """
+    rgb = render(
+        bank,
+        scenes.identity,
+        scenes.object_to_world,
+        camera,
+        light=spec.light,
+        softness=spec.render,
+        background=torch.tensor(spec.background),
+    )
+    return rgb.movedim(-1, 1)
 
 
 def _choose(backend: str, like: Tensor) -> ModuleType:

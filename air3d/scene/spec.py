@@ -96,7 +96,7 @@ class CameraSpec(_Strict):
     field_of_view: float = Field(gt=0.05, lt=math.pi - 0.05)
 
     @model_validator(mode="after")
-    def _has_a_roll(self):
+    def _sees_the_plane(self):
         if math.dist(self.eye[:2], self.target[:2]) < 1e-6:
             raise ValueError("eye must not stand straight above or below target; move it sideways")
         if self.eye[2] <= 0.0:

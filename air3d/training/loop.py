@@ -166,7 +166,8 @@ def train(
         if clock.seconds - saved > settings.checkpoint_seconds:
             saved = clock.seconds
             _save(out, record, model, optimiser, clock)
-    journal.announce(clock.iteration, clock.seconds, validate())
+    if clock.iteration % settings.validate_every:  # or the loop has just said it
+        journal.announce(clock.iteration, clock.seconds, validate())
     journal.close()
     _save(out, record, model, optimiser, clock)
     device = next(model.parameters()).device
