@@ -17,7 +17,7 @@ import tyro
 from air3d.cli import run
 from air3d.geometry import rigid_transform, yaw_rotation
 from air3d.provenance import check_writable, provenance, write_json
-from air3d.render import composite, prefix_selection, render_layers
+from air3d.render import Instances, composite, light_of, prefix_selection, render_layers
 from air3d.scene import Mesh, MeshBank, SceneSpec, camera_of, load_assets, load_scene
 
 SCENE = Path(__file__).resolve().parent.parent / "scenes" / "single_object.yaml"
@@ -119,7 +119,11 @@ def _step(
     def step() -> tuple[float, float, float, float]:
         times = [time.perf_counter()]
         layers = render_layers(
-            bank, identity, poses, camera, light=spec.light, softness=spec.render
+            bank,
+            Instances(identity, poses),
+            camera,
+            light=light_of(spec.light),
+            softness=spec.render,
         )
         times.append(time.perf_counter())
         prefixes = composite(layers, prefix_selection(objects), background)

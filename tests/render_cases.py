@@ -12,12 +12,20 @@ from torch import Tensor
 
 from air3d.data import threads
 from air3d.geometry import Camera, look_at, pinhole_intrinsics, rigid_transform
-from air3d.render import Layers, composite, reference, render_layers
+from air3d.render import (
+    Instances,
+    Layers,
+    Light,
+    composite,
+    directional_light,
+    reference,
+    render_layers,
+)
 from air3d.render.composite import Composite
 from air3d.scene import Mesh, MeshBank, load_mesh
-from air3d.scene.spec import LightSpec, RenderSpec
+from air3d.scene.spec import RenderSpec
 
-LIGHT = LightSpec(direction=(0.5, -0.4, 0.8), ambient=0.4, diffuse=0.6)
+LIGHT = directional_light((0.5, -0.4, 0.8), ambient=0.4, diffuse=0.6)
 SOFT = RenderSpec(sigma=1e-4, gamma=1e-3, near=1.0, far=10.0)
 NAMES = ("red_cube", "blue_sphere", "striped_cylinder")
 
@@ -38,6 +46,13 @@ class Scene:
     poses: Float[Tensor, "batch object 4 4"]
     camera: Camera
     background: Float[Tensor, "3"]
+    scale: Float[Tensor, "batch object"]
+    tint: Float[Tensor, "batch object 3"]
+    light: Light = LIGHT
+
+    @property
+    def instances(self) -> Instances:
+        return Instances(self.identity, self.poses, self.scale, self.tint)
 
     def to(self, dtype: torch.dtype) -> "Scene":
         """Return a copy in another precision, whose inputs ask for gradients."""
@@ -55,6 +70,9 @@ class Scene:
                 _leaf(camera.world_to_camera), _leaf(camera.intrinsics), camera.image_size
             ),
             background=_leaf(self.background.to(dtype)),
+            scale=_leaf(self.scale.to(dtype)),
+            tint=_leaf(self.tint.to(dtype)),
+            light=Light(*(_leaf(part.to(dtype)) for part in vars(self.light).values())),
         )
 
     @property
@@ -68,15 +86,19 @@ class Scene:
             "world_to_camera": self.camera.world_to_camera,
             "intrinsics": self.camera.intrinsics,
             "background": self.background,
+            "scale": self.scale,
+            "tint": self.tint,
+            "source": self.light.source,
+            "ambient": self.light.ambient,
+            "diffuse": self.light.diffuse,
         }
 
     def layers(self, backend: str, softness: RenderSpec = SOFT) -> Layers:
         return render_layers(
             self.bank,
-            self.identity,
-            self.poses,
+            self.instances,
             self.camera,
-            light=LIGHT,
+            light=self.light,
             softness=softness,
             backend=backend,
         )
@@ -126,6 +148,8 @@ def random_scene(seed: int, batch: int, objects: int, image_size: tuple[int, int
         poses=rigid_transform(turn, 0.35 * random[..., 3]),
         camera=camera(image_size),
         background=torch.tensor([0.1, 0.25, 0.4]),
+        scale=0.7 + 0.5 * torch.rand(batch, objects, generator=generator),
+        tint=0.5 + 0.5 * torch.rand(batch, objects, 3, generator=generator),
     ).to(torch.float64)
 
 

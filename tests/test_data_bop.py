@@ -17,7 +17,7 @@ from air3d.data import BopDataset, BopPlan, DataError, read_images, write_bop
 from air3d.data.bop import format, read_diameters, read_model, write
 from air3d.data.bop.annotate import AnnotatedScenes, surround
 from air3d.geometry import project
-from air3d.render import render_depth
+from air3d.render import Instances, render_depth
 from air3d.scene import ABSENT, SceneSpec, load_scene
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -190,7 +190,7 @@ def test_silhouettes_are_those_of_the_whole_surrounding_image(spec):
             continue
         poses = image.object_to_world[None]
         camera = surround(image.camera)
-        large = render_depth(stream.bank, image.identity[None], poses, camera)[0].numpy()
+        large = render_depth(stream.bank, Instances(image.identity[None], poses), camera)[0].numpy()
         differs = np.isfinite(large) != image.silhouettes
         assert differs.sum() <= 1  # a pixel centre on an edge may fall to either side
         assert not (image.visible.sum(axis=0) > 1).any()

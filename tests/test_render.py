@@ -23,19 +23,23 @@ from render_cases import (
 from air3d.geometry import rigid_transform, yaw_rotation
 from air3d.render import (
     Composite,
+    Instances,
     Layers,
     composite,
     cpu,
+    point_light,
     prefix_selection,
     render,
     render_depth,
 )
-from air3d.render.layers import place
+from air3d.render.cpu import composite_kernels, layer_kernels, vertex_kernels
+from air3d.render.instances import place
 from air3d.scene import ABSENT, MeshBank
 from air3d.scene.spec import RenderSpec
 
 BACKENDS = ("reference", "cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
+LAMP = point_light((0.6, -0.8, 0.7), ambient=(0.3, 0.4, 0.5), diffuse=(0.7, 0.5, 0.6))
 WIDE = RenderSpec(sigma=1e-3, gamma=1e-2, near=1.0, far=10.0)
 
 
@@ -49,6 +53,8 @@ def tiny_scene() -> Scene:
         poses=rigid_transform(turn, where)[None],
         camera=camera((12, 16), field_of_view=0.5),
         background=torch.tensor([0.1, 0.2, 0.3]),
+        scale=torch.tensor([[0.9, 1.1, 1.0]]),
+        tint=torch.tensor([[[0.9, 0.8, 0.7], [0.6, 0.7, 0.9], [1.0, 1.0, 1.0]]]),
     ).to(torch.float64)
 
 
@@ -58,6 +64,8 @@ def with_input(scene: Scene, name: str, value: torch.Tensor) -> Scene:
         return replace(scene, bank=replace(scene.bank, **{name: value}))
     if name in ("world_to_camera", "intrinsics"):
         return replace(scene, camera=replace(scene.camera, **{name: value}))
+    if name in ("source", "ambient", "diffuse"):
+        return replace(scene, light=replace(scene.light, **{name: value}))
     return replace(scene, **{name: value})
 
 
@@ -80,9 +88,10 @@ def worst(value: torch.Tensor, truth: torch.Tensor) -> float:
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("lamp", [LIGHT, LAMP], ids=["far", "near"])
 @pytest.mark.parametrize("name", tiny_scene().inputs)
-def test_gradients_are_those_of_finite_differences(backend, name):
-    scene = tiny_scene()
+def test_gradients_are_those_of_finite_differences(backend, lamp, name):
+    scene = replace(tiny_scene(), light=lamp.to(dtype=torch.float64))
 
     def outputs(value):
         inputs = with_input(scene, name, value)
@@ -92,7 +101,7 @@ def test_gradients_are_those_of_finite_differences(backend, name):
         log_weight = finite(layers.log_weight)
         return layers.colour, log_weight, layers.log_transmittance, images.rgb, images.alpha
 
-    value = scene.inputs[name]
+    value = scene.inputs[name].detach().requires_grad_()
     assert torch.autograd.gradcheck(outputs, value, eps=1e-7, atol=1e-4, fast_mode=True)
 
 
@@ -128,10 +137,13 @@ def test_cpu_agrees_with_the_float64_reference(seed, dtype, tolerance):
 def test_layers_merge_into_the_joint_rendering(backend):
     """Compositing layers gives what rasterising all of their faces together gives."""
     scene = random_scene(7, batch=1, objects=3, image_size=(24, 24))
+    scene = replace(scene, scale=torch.ones_like(scene.scale), tint=torch.ones_like(scene.tint))
     apart = scene.images(backend, torch.tensor([[0, 1, 2]]))
     meshes = [scene.bank.meshes[i] for i in scene.identity[0]]
     joint = replace(scene, bank=one_mesh(meshes, scene.poses[0].detach()))
+    one = torch.ones(1, 1, dtype=torch.float64)
     joint = replace(joint, identity=torch.tensor([[0]]), poses=torch.eye(4).double()[None, None])
+    joint = replace(joint, scale=one, tint=one[..., None].expand(1, 1, 3))
     together = joint.images(backend, torch.tensor([[0]]))
     torch.testing.assert_close(apart.rgb, together.rgb, rtol=0.0, atol=1e-9)
     torch.testing.assert_close(apart.alpha, together.alpha, rtol=0.0, atol=1e-9)
@@ -166,10 +178,9 @@ def test_prefixes_are_the_scenes_of_the_first_objects():
         identity[:, count:] = ABSENT
         image = render(
             scene.bank,
-            identity,
-            scene.poses,
+            replace(scene.instances, identity=identity),
             scene.camera,
-            light=LIGHT,
+            light=scene.light,
             softness=SOFT,
             background=scene.background,
         )
@@ -216,11 +227,12 @@ def test_scenes_without_objects_are_background(backend, threads, shape):
     scene = tiny_scene()
     poses = torch.eye(4).double().expand(*shape, 4, 4).clone().requires_grad_()
     scene = replace(scene, identity=torch.zeros(shape, dtype=torch.int64), poses=poses)
+    scene = replace(scene, scale=torch.ones(shape).double(), tint=torch.ones(*shape, 3).double())
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(threads)
         images = scene.images(backend, prefix_selection(shape[1]))
-        depth = render_depth(scene.bank, scene.identity, poses, scene.camera)
+        depth = render_depth(scene.bank, scene.instances, scene.camera)
         gradients = torch.autograd.grad(images.rgb.sum(), [poses, scene.bank.vertices])
     finally:
         torch.set_num_threads(before)
@@ -234,9 +246,10 @@ def test_float32_stays_float32():
     """No arithmetic of the kernels is promoted, but for what they sum in float64 on purpose."""
     scene = random_scene(0, batch=1, objects=1, image_size=(16, 16)).to(torch.float32)
     scene.images("cpu", prefix_selection(1)).rgb.sum().backward()
-    render_depth(scene.bank, scene.identity, scene.poses, scene.camera)
-    for name in ("project", "rasterise", "rasterise_backward", "composite", "depth"):
-        kernel = getattr(cpu.cpu_kernels, name)
+    render_depth(scene.bank, scene.instances, scene.camera)
+    kernels = [vertex_kernels.project, layer_kernels.rasterize, layer_kernels.rasterize_backward]
+    for kernel in (*kernels, layer_kernels.depth, composite_kernels.composite):
+        name = kernel.py_func.__name__
         signatures = [s for s in kernel.signatures if "float64" not in str(s)]
         assert signatures, name
         for signature in signatures:
@@ -276,13 +289,12 @@ class Renders(torch.utils.data.Dataset):
 def depth_on_two_threads() -> list:
     """Render, with as little of torch's own threads as can be: those do not survive a fork."""
     torch.set_num_threads(2)
-    return cpu.depth(cpu.project(TETRAHEDRON, INSTANCES, LIGHT)).tolist()
+    return cpu.depth(cpu.project(TETRAHEDRON, PLACEMENT)).tolist()
 
 
 TETRAHEDRON = MeshBank.pack([tetrahedron()])
-INSTANCES = place(
-    torch.zeros(1, 8, dtype=torch.int64), torch.eye(4).expand(1, 8, 4, 4), camera((16, 16)), LIGHT
-)
+EIGHT = Instances(torch.zeros(1, 8, dtype=torch.int64), torch.eye(4).expand(1, 8, 4, 4))
+PLACEMENT = place(EIGHT, camera((16, 16)), LIGHT)
 forks = pytest.mark.skipif("fork" not in get_all_start_methods(), reason="no fork here")
 
 
@@ -319,10 +331,11 @@ def test_light_falls_on_the_lit_side_alone():
     scene.identity[:] = 0
     layers = scene.layers("cpu")
     covered = layers.log_transmittance < -20
-    direction = torch.tensor(LIGHT.direction).double()
+    direction = scene.light.source[0, :3]
     normals = scene.bank.normals[0, :24] @ scene.poses[0, 0, :3, :3].mT
     cosine = (normals @ (direction / direction.norm())).clamp(min=0.0)
-    shades = scene.bank.colours[0, :24, 0] * (LIGHT.ambient + LIGHT.diffuse * cosine)
+    own = scene.bank.colours[0, :24, 0] * scene.tint[0, 0, 0]
+    shades = own * (scene.light.ambient[0, 0] + scene.light.diffuse[0, 0] * cosine)
     red = layers.colour[covered][:, 0]
     assert shades.min() - 1e-9 <= red.min() and red.max() <= shades.max() + 1e-9
     nearest = (red[:, None] - shades).abs().amin(dim=1)
@@ -330,12 +343,25 @@ def test_light_falls_on_the_lit_side_alone():
     assert len(shades.unique()) > 1
 
 
+def three_cameras():
+    return camera((12, 16)).to(dtype=torch.float64).expand(3)
+
+
+def two_scenes() -> dict[str, torch.Tensor]:
+    scene = tiny_scene()
+    fields = {"identity": scene.identity, "poses": scene.poses, "scale": scene.scale}
+    return {name: field.repeat_interleave(2, dim=0) for name, field in fields.items()} | {
+        "tint": scene.tint.repeat_interleave(2, dim=0)
+    }
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
         ({"identity": torch.tensor([[0, 3, 0]])}, "identity must lie between -1"),
         ({"poses": torch.eye(4).expand(1, 3, 4, 4)}, "bank is torch.float64"),
-        ({"camera": camera((12, 16)).expand(2)}, "camera must hold 1 or 1 cameras"),
+        ({"camera": camera((12, 16))}, "camera is torch.float32"),
+        ({"camera": three_cameras(), **two_scenes()}, "identity must hold 1 or 3 rows .* got 2"),
     ],
 )
 def test_wrong_arguments_are_named(change, message):
@@ -343,7 +369,7 @@ def test_wrong_arguments_are_named(change, message):
     with pytest.raises(ValueError, match=message):
         scene.layers("auto")
     with pytest.raises(ValueError, match=message):
-        render_depth(scene.bank, scene.identity, scene.poses, scene.camera)
+        render_depth(scene.bank, scene.instances, scene.camera)
 
 
 def test_an_unknown_backend_is_named():

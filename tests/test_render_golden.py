@@ -9,14 +9,14 @@ from conftest import ROOT
 from render_cases import mesh, one_thread  # noqa: F401 (a fixture)
 
 from air3d.geometry import Camera, rigid_transform
-from air3d.render import Layers, render_layers
+from air3d.render import Instances, Layers, ambient_light, render_layers
 from air3d.scene import MeshBank
-from air3d.scene.spec import LightSpec, RenderSpec
+from air3d.scene.spec import RenderSpec
 
 BACKENDS = ("reference", "cpu")
 pytestmark = pytest.mark.usefixtures("one_thread")
 # Colours come lit from the test, as the recorded light is a point with highlights.
-AMBIENT = LightSpec(ambient=1.0, diffuse=0.0)
+AMBIENT = ambient_light().to(dtype=torch.float64)
 
 
 class Golden:
@@ -57,8 +57,7 @@ class Golden:
         poses = torch.eye(4, dtype=torch.float64).expand(2, 1, 4, 4)
         return render_layers(
             bank,
-            torch.zeros(2, 1, dtype=torch.int64),
-            poses,
+            Instances(torch.zeros(2, 1, dtype=torch.int64), poses),
             self.camera,
             light=AMBIENT,
             softness=self.softness,

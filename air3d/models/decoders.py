@@ -11,7 +11,7 @@ from air3d.models.attention import paint_patch
 from air3d.models.latents import Latents, PatchLatents, PoseLatents, windows_of
 from air3d.models.patches import PatchDecoder
 from air3d.objectives import NO_OBJECT
-from air3d.render import composite, render_layers, render_scenes
+from air3d.render import Instances, composite, light_of, render_layers, render_scenes
 from air3d.scene import Mesh, MeshBank, Scenes, SceneSpec, camera_of
 
 
@@ -108,12 +108,12 @@ class SceneDecoder(Decoder):
         """Return log p(x | h, z); gradients reach every candidate's position and yaw."""
         batch, steps, identities = latents.yaw.shape
         object_to_world = rigid_transform(yaw_rotation(latents.yaw), latents.position)
+        candidates = torch.arange(identities).repeat(batch, steps)
         layers = render_layers(
             self.bank,
-            torch.arange(identities).repeat(batch, steps),
-            object_to_world.flatten(1, 2).cpu(),
+            Instances(candidates, object_to_world.flatten(1, 2).cpu()),
             self.camera,
-            light=self.spec.light,
+            light=light_of(self.spec.light),
             softness=self.spec.render,
         )
         hypotheses = hypotheses.cpu()

@@ -1,6 +1,6 @@
 """The renderer in plain torch: dense, slow, any precision and device. The twin of the fast path.
 
-Written in the order of operations of PyTorch3D's rasteriser (perspective-correct and clipped
+Written in the order of operations of PyTorch3D's rasterizer (perspective-correct and clipped
 barycentric coordinates), with one repair: no gradient flows through the perspective denominator
 where it is clamped. There clipping cancels it, so the true gradient is zero, while float32 makes
 noise of it.
@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.render.layers import MIN_DEPTH, Instances, Layers, ProjectedMeshes, pixel_centres
+from air3d.render.instances import MIN_DEPTH, Placement, pixel_centres
+from air3d.render.layers import Layers, ProjectedMeshes
 from air3d.scene.assets import MeshBank
-from air3d.scene.spec import LightSpec, RenderSpec
+from air3d.scene.spec import RenderSpec
 
 EPSILON = 1e-8
 CLIP_EPSILON = 1e-5
@@ -25,30 +26,33 @@ def blur_radius(sigma: float) -> float:
     return math.log(1.0 / 1e-4 - 1.0) * sigma
 
 
-def project(bank: MeshBank, instances: Instances, light: LightSpec) -> ProjectedMeshes:
+def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
     """Project each layer's mesh into its image and light it.
 
-    Vertices are lit (colour * (ambient + diffuse * max(0, normal . light))), not pixels. Gradients
-    reach the instances and the bank's vertices, colours and normals.
+    Vertices are lit (see :class:`~air3d.render.lights.Light`), not pixels. Gradients reach the
+    placement and the bank's vertices, colours and normals.
     """
-    index = instances.mesh.clamp(min=0)
-    to_ndc = instances.to_ndc
-    homogeneous = bank.vertices[index] @ to_ndc[:, :, :3].mT + to_ndc[:, None, :, 3]
+    index = placement.mesh.clamp(min=0)
+    to_ndc, lamp, weight = placement.to_ndc, placement.source[:, None, :3], placement.source[:, 3:]
+    vertices = bank.vertices[index]
+    homogeneous = vertices @ to_ndc[:, :, :3].mT + to_ndc[:, None, :, 3]
     depth = homogeneous[..., 2:]
     safe_depth = torch.where(depth >= MIN_DEPTH, depth, 1.0)
-    facing = (bank.normals[index] @ instances.to_light[..., None]).clamp(min=0.0)
+    to_lamp = torch.nn.functional.normalize(lamp - weight[:, None] * vertices, dim=-1)
+    facing = (bank.normals[index] * to_lamp).sum(dim=-1, keepdim=True).clamp(min=0.0)
     return ProjectedMeshes(
         vertices=torch.cat([homogeneous[..., :2] / safe_depth, depth], dim=-1),
-        colours=bank.colours[index] * (light.ambient + light.diffuse * facing),
+        colours=bank.colours[index]
+        * (placement.ambient[:, None] + placement.diffuse[:, None] * facing),
         faces=bank.faces,
         num_faces=bank.num_faces,
-        mesh=instances.mesh,
-        image_size=instances.image_size,
+        mesh=placement.mesh,
+        image_size=placement.image_size,
     )
 
 
-def rasterise(projected: ProjectedMeshes, softness: RenderSpec) -> Layers:
-    """Rasterise every mesh into a layer, [layer, height, width].
+def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers:
+    """Rasterize every mesh into a layer, [layer, height, width].
 
     Gradients reach the projected vertices and colours.
     """
@@ -165,7 +169,7 @@ def _soft_layer(
     pixels: Float[Tensor, "pixel 1 2"],
     softness: RenderSpec,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Rasterise one mesh: mean colour [P, 3], log-weight [P] and log-transmittance [P]."""
+    """Rasterize one mesh: mean colour [P, 3], log-weight [P] and log-transmittance [P]."""
     weights, valid = _barycentric(corners, pixels)
     weights = _perspective(weights, corners[:, :, 2])
     inside = (weights > 0).all(dim=-1)

@@ -1,63 +1,62 @@
-"""The public verb: a scene's objects, camera and light to an image."""
+"""The public verbs: a scene's objects, camera and light to layers and to an image."""
 
 from types import ModuleType
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor
 
 from air3d.geometry import Camera
 from air3d.render import reference
 from air3d.render.composite import composite
-from air3d.render.layers import Layers, check_inputs, place
+from air3d.render.instances import Instances, check_inputs, place
+from air3d.render.layers import Layers
+from air3d.render.lights import Light, light_of
 from air3d.scene.assets import MeshBank
 from air3d.scene.prior import Scenes
-from air3d.scene.spec import LightSpec, RenderSpec, SceneSpec
+from air3d.scene.spec import RenderSpec, SceneSpec
 
 
 def render_layers(
     bank: MeshBank,
-    identity: Int[Tensor, "batch object"],
-    object_to_world: Float[Tensor, "batch object 4 4"],
+    instances: Instances,
     camera: Camera,
     *,
-    light: LightSpec,
+    light: Light,
     softness: RenderSpec,
     backend: str = "auto",
 ) -> Layers:
-    """Rasterise every object once, softly, into a layer of its own.
+    """Rasterize every object once, softly, into a layer of its own.
 
     An absent object (identity -1), or one behind the camera, gives an empty layer and zero
-    gradients. Vertices are lit (ambient plus one directional light), then colours interpolated.
-    Gradients reach ``object_to_world``, the camera, and the bank's vertices, colours and normals
-    (normals do not follow vertices).
+    gradients. Vertices are lit (ambient and diffuse light), then colours interpolated. Gradients
+    reach the instances' poses, scales and colours, the camera, the light, and the bank's
+    vertices, colours and normals (normals do not follow vertices).
 
     Args:
         bank: the meshes; on the same device and of the same precision as the poses.
-        identity: which mesh each object is.
-        object_to_world: the poses.
+        instances: which mesh each object is, and where. One scene goes with many cameras.
         camera: one camera per scene, or one for all.
-        light: strengths and direction of the light.
+        light: one per scene, or one for all; without highlights.
         softness: sigma, gamma and the depths they refer to.
         backend: ``cpu`` (Numba), ``reference`` (plain torch), or ``auto``: ``cpu`` for CPU tensors.
 
     Raises:
         ValueError: shapes, precisions or devices do not fit together, or no backend fits them.
     """
-    check_inputs(bank, identity, object_to_world, camera)
-    rasteriser = _choose(backend, object_to_world)
-    instances = place(identity, object_to_world, camera, light)
-    layers = rasteriser.rasterise(rasteriser.project(bank, instances, light), softness)
-    return layers.unflatten(*identity.shape)
+    check_inputs(bank, instances, camera, light)
+    rasterizer = _choose(backend, instances.object_to_world)
+    placement = place(instances, camera, light)
+    layers = rasterizer.rasterize_layers(rasterizer.project(bank, placement), softness)
+    return layers.unflatten(*placement.shape)
 
 
 def render(
     bank: MeshBank,
-    identity: Int[Tensor, "batch object"],
-    object_to_world: Float[Tensor, "batch object 4 4"],
+    instances: Instances,
     camera: Camera,
     *,
-    light: LightSpec,
+    light: Light,
     softness: RenderSpec,
     background: Float[Tensor, "3"],
     backend: str = "auto",
@@ -66,10 +65,8 @@ def render(
 
     Gradients reach all that :func:`render_layers` names, and ``background``.
     """
-    layers = render_layers(
-        bank, identity, object_to_world, camera, light=light, softness=softness, backend=backend
-    )
-    everything = torch.arange(identity.shape[1])[None]
+    layers = render_layers(bank, instances, camera, light=light, softness=softness, backend=backend)
+    everything = torch.arange(instances.identity.shape[1])[None]
     return composite(layers, everything, background).rgb[:, 0]
 
 
@@ -82,10 +79,9 @@ def render_scenes(
     """
     rgb = render(
         bank,
-        scenes.identity,
-        scenes.object_to_world,
+        Instances(scenes.identity, scenes.object_to_world),
         camera,
-        light=spec.light,
+        light=light_of(spec.light),
         softness=spec.render,
         background=torch.tensor(spec.background),
     )

@@ -11,7 +11,7 @@ from torch import Tensor
 from air3d.data.bop.format import AnnotatedImage, to_uint8
 from air3d.data.stream import RenderedScenes, SceneStream
 from air3d.geometry import Camera, project, transform_points
-from air3d.render import render_depth
+from air3d.render import Instances, render_depth
 from air3d.scene import ABSENT, MeshBank, SceneSpec
 
 _MAX_CHUNK = 16
@@ -92,5 +92,7 @@ def _paint_depth(
     if left == right or top == bottom:
         return
     window = _window(camera, left, top, (bottom - top, right - left))
-    depth = render_depth(bank, torch.tensor([[identity]]), object_to_world[None, None], window)
+    depth = render_depth(
+        bank, Instances(torch.tensor([[identity]]), object_to_world[None, None]), window
+    )
     canvas[top:bottom, left:right] = depth[0, 0].numpy()

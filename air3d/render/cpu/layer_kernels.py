@@ -1,15 +1,14 @@
-"""Numba kernels of the CPU backend, all in one file because Numba's cache looks no further.
+"""Numba kernels that rasterize meshes softly into layers, all faces of a mesh into one layer.
 
 Order-independent accumulation: per pixel the running maximum of z_inv / gamma, the sums of
 weights and weighted colours relative to it (rescaled when it grows), and the sum of
 log(1 - prob). There are no lists of fragments; the backward pass recomputes them.
 
-Every kernel releases the GIL. ``project`` and ``project_backward`` do all layers in one call, as
-the instances of a mesh share its gradients; the others work on a range of layers (or scenes), each
-of which belongs to one call alone. So results do not depend on the number of threads. Constants
-are float32 and literals that meet a float are among them: a bare literal would promote float32
-arithmetic to float64, while a float32 constant leaves float64 arithmetic as it is. Only the
-gradients that ``project_backward`` sums, and that of the background, are float64.
+Every kernel releases the GIL and works on a range of layers, each of which belongs to one call
+alone; so results do not depend on the number of threads. Constants are float32 and literals that
+meet a float are among them: a bare literal would promote float32 arithmetic to float64, while a
+float32 constant leaves float64 arithmetic as it is. No kernel calls one of another file, as
+Numba's cache would not notice when that changes.
 
 Under clipping the barycentric coordinates are c_i = max(q_i, 0) / sum max(q_j, 0) with
 q_i = E_i z_j z_k (E_i the edge function, of the face's orientation): the area and the perspective
@@ -39,87 +38,6 @@ LARGE_PRODUCT = np.float32(1e30)
 # -log(1 - prob) as a sum and the product of what is still to be put through the logarithm.
 NEAREST, WEIGHT, RED, MISS, PRODUCT, ACCUMULATORS = 0, 1, 2, 5, 6, 7
 MIN_DEPTH = np.float32(1e-3)
-
-
-@njit(nogil=True, cache=True)
-def project(
-    num_vertices, mesh, strengths, to_ndc, to_light, vertices, normals, colours,
-    projected, lit,
-):  # fmt: skip
-    """Fill every layer's vertices in NDC and their colours under the light.
-
-    ``strengths`` holds those of ambient and diffuse light.
-    """
-    ambient, diffuse = strengths[0], strengths[1]
-    for layer in range(len(mesh)):
-        projected[layer] = ZERO
-        lit[layer] = ZERO
-        m = mesh[layer]
-        for v in range(num_vertices[m] if m >= 0 else 0):
-            x, y, z = vertices[m, v, 0], vertices[m, v, 1], vertices[m, v, 2]
-            for axis in range(3):
-                row = to_ndc[layer, axis]
-                projected[layer, v, axis] = row[0] * x + row[1] * y + row[2] * z + row[3]
-            depth = projected[layer, v, 2]
-            if depth >= MIN_DEPTH:
-                projected[layer, v, 0] /= depth
-                projected[layer, v, 1] /= depth
-            shade = ambient + diffuse * max(_facing(normals, m, v, to_light, layer), ZERO)
-            for channel in range(3):
-                lit[layer, v, channel] = colours[m, v, channel] * shade
-
-
-@njit(nogil=True, cache=True)
-def _facing(normals, m, v, to_light, layer):
-    """Cosine between a vertex' normal and the direction of the light."""
-    return (
-        normals[m, v, 0] * to_light[layer, 0]
-        + normals[m, v, 1] * to_light[layer, 1]
-        + normals[m, v, 2] * to_light[layer, 2]
-    )
-
-
-@njit(nogil=True, cache=True)
-def project_backward(
-    num_vertices, mesh, strengths, to_ndc, to_light, vertices, normals, colours,
-    projected, grad_projected, grad_lit,
-    grad_to_ndc, grad_to_light, grad_vertices, grad_normals, grad_colours,
-):  # fmt: skip
-    """Add to the gradients, which are float64, whatever the rest is."""
-    ambient, diffuse = strengths[0], strengths[1]
-    for layer in range(len(mesh)):
-        m = mesh[layer]
-        for v in range(num_vertices[m] if m >= 0 else 0):
-            depth = projected[layer, v, 2]
-            if depth >= MIN_DEPTH:
-                grad_x = grad_projected[layer, v, 0] / depth
-                grad_y = grad_projected[layer, v, 1] / depth
-                grad_z = grad_projected[layer, v, 2] - (
-                    grad_x * projected[layer, v, 0] + grad_y * projected[layer, v, 1]
-                )
-                for axis in range(3):
-                    grad_to_ndc[layer, 0, axis] += grad_x * vertices[m, v, axis]
-                    grad_to_ndc[layer, 1, axis] += grad_y * vertices[m, v, axis]
-                    grad_to_ndc[layer, 2, axis] += grad_z * vertices[m, v, axis]
-                    grad_vertices[m, v, axis] += (
-                        grad_x * to_ndc[layer, 0, axis]
-                        + grad_y * to_ndc[layer, 1, axis]
-                        + grad_z * to_ndc[layer, 2, axis]
-                    )
-                grad_to_ndc[layer, 0, 3] += grad_x
-                grad_to_ndc[layer, 1, 3] += grad_y
-                grad_to_ndc[layer, 2, 3] += grad_z
-            facing = _facing(normals, m, v, to_light, layer)
-            shade = ambient + diffuse * max(facing, ZERO)
-            grad_facing = 0.0
-            for channel in range(3):
-                upstream = grad_lit[layer, v, channel]
-                grad_colours[m, v, channel] += shade * upstream
-                grad_facing += diffuse * upstream * colours[m, v, channel]
-            if facing >= ZERO:
-                for axis in range(3):
-                    grad_to_light[layer, axis] += grad_facing * normals[m, v, axis]
-                    grad_normals[m, v, axis] += grad_facing * to_light[layer, axis]
 
 
 @njit(nogil=True, cache=True)
@@ -200,7 +118,7 @@ def _barycentric(d0, d1, d2, m0, m1, m2):
 
 
 @njit(nogil=True, cache=True)
-def rasterise(
+def rasterize(
     start, stop, vertices, colours, faces, num_faces, mesh, xs, ys, settings,
     colour, log_weight, log_transmittance,
 ):  # fmt: skip
@@ -307,7 +225,7 @@ def _clear(sums, top, bottom, left, right):
 
 
 @njit(nogil=True, cache=True)
-def rasterise_backward(
+def rasterize_backward(
     start, stop, vertices, colours, faces, num_faces, mesh, xs, ys, settings,
     colour, log_weight, grad_colour, grad_log_weight, grad_log_transmittance,
     grad_vertices, grad_colours,
@@ -455,121 +373,3 @@ def depth(start, stop, vertices, faces, num_faces, mesh, xs, ys, out):
                     if e0 >= ZERO and e1 >= ZERO and e2 >= ZERO:
                         z = (e0 + e1 + e2) / (e0 / z0 + e1 / z1 + e2 / z2)
                         out[layer, row, column] = min(out[layer, row, column], z)
-
-
-@njit(nogil=True, cache=True)
-def _any_hit(log_weight, scene, pixel):
-    """Whether any of a scene's layers has something at a pixel."""
-    for layer in range(log_weight.shape[1]):
-        if log_weight[scene, layer, pixel] > -INFINITY:
-            return True
-    return False
-
-
-@njit(nogil=True, cache=True)
-def _merge(selection, image, scene, pixel, colour, log_weight, log_transmittance):
-    """Merge an image's layers at a pixel.
-
-    Returns the logarithm of their total weight (-inf where there is nothing), the mean colour,
-    and the sum of the log-transmittances.
-    """
-    largest, missed = -INFINITY, ZERO
-    for slot in range(selection.shape[1]):
-        layer = selection[image, slot]
-        if layer >= 0:
-            largest = max(largest, log_weight[scene, layer, pixel])
-            missed += log_transmittance[scene, layer, pixel]
-    if largest == -INFINITY:
-        return largest, ZERO, ZERO, ZERO, missed
-    total, red, green, blue = ZERO, ZERO, ZERO, ZERO
-    for slot in range(selection.shape[1]):
-        layer = selection[image, slot]
-        if layer >= 0 and log_weight[scene, layer, pixel] - largest > HIDDEN:
-            weight = math.exp(log_weight[scene, layer, pixel] - largest)
-            total += weight
-            red += weight * colour[scene, layer, pixel, 0]
-            green += weight * colour[scene, layer, pixel, 1]
-            blue += weight * colour[scene, layer, pixel, 2]
-    return largest + math.log(total), red / total, green / total, blue / total, missed
-
-
-@njit(nogil=True, cache=True)
-def composite(
-    start, stop, selection, background, colour, log_weight, log_transmittance, rgb, alpha
-):
-    """Fill scenes start..stop with their images; the pixels of all maps are in one dimension."""
-    for scene in range(start, stop):
-        for pixel in range(log_weight.shape[2]):
-            hit = _any_hit(log_weight, scene, pixel)
-            for image in range(len(selection)):
-                opacity, red, green, blue = ZERO, ZERO, ZERO, ZERO
-                if hit:
-                    _, red, green, blue, missed = _merge(
-                        selection, image, scene, pixel, colour, log_weight, log_transmittance
-                    )
-                    opacity = -math.expm1(missed)
-                clear = ONE - opacity
-                alpha[scene, image, pixel] = opacity
-                rgb[scene, image, pixel, 0] = opacity * red + clear * background[0]
-                rgb[scene, image, pixel, 1] = opacity * green + clear * background[1]
-                rgb[scene, image, pixel, 2] = opacity * blue + clear * background[2]
-
-
-@njit(nogil=True, cache=True)
-def composite_backward(
-    start, stop, selection, background, colour, log_weight, log_transmittance,
-    grad_rgb, grad_alpha,
-    grad_colour, grad_log_weight, grad_log_transmittance, grad_background,
-):  # fmt: skip
-    """Fill scenes start..stop of the gradients; that of the background is one row per scene.
-
-    An empty ``grad_background`` says that nobody asks for it.
-    """
-    wants_background = len(grad_background) > 0
-    for scene in range(start, stop):
-        grad_colour[scene] = ZERO
-        grad_log_weight[scene] = ZERO
-        grad_log_transmittance[scene] = ZERO
-        if wants_background:
-            grad_background[scene] = ZERO
-        for pixel in range(log_weight.shape[2]):
-            hit = _any_hit(log_weight, scene, pixel)
-            if not (hit or wants_background):
-                continue
-            for image in range(len(selection)):
-                upstream0 = grad_rgb[scene, image, pixel, 0]
-                upstream1 = grad_rgb[scene, image, pixel, 1]
-                upstream2 = grad_rgb[scene, image, pixel, 2]
-                total, red, green, blue, missed = _merge(
-                    selection, image, scene, pixel, colour, log_weight, log_transmittance
-                )
-                opacity = -math.expm1(missed)
-                clear = ONE - opacity
-                if wants_background:
-                    grad_background[scene, 0] += clear * upstream0
-                    grad_background[scene, 1] += clear * upstream1
-                    grad_background[scene, 2] += clear * upstream2
-                if total == -INFINITY:
-                    continue
-                grad_missed = -clear * (
-                    grad_alpha[scene, image, pixel]
-                    + upstream0 * (red - background[0])
-                    + upstream1 * (green - background[1])
-                    + upstream2 * (blue - background[2])
-                )
-                for slot in range(selection.shape[1]):
-                    layer = selection[image, slot]
-                    if layer < 0 or log_weight[scene, layer, pixel] == -INFINITY:
-                        continue
-                    grad_log_transmittance[scene, layer, pixel] += grad_missed
-                    if log_weight[scene, layer, pixel] - total < HIDDEN:
-                        continue
-                    share = opacity * math.exp(log_weight[scene, layer, pixel] - total)
-                    grad_colour[scene, layer, pixel, 0] += share * upstream0
-                    grad_colour[scene, layer, pixel, 1] += share * upstream1
-                    grad_colour[scene, layer, pixel, 2] += share * upstream2
-                    grad_log_weight[scene, layer, pixel] += share * (
-                        upstream0 * (colour[scene, layer, pixel, 0] - red)
-                        + upstream1 * (colour[scene, layer, pixel, 1] - green)
-                        + upstream2 * (colour[scene, layer, pixel, 2] - blue)
-                    )

@@ -1,0 +1,176 @@
+"""Which mesh stands where: instances of a scene, and their place before the camera."""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from air3d.geometry import Camera
+from air3d.render.lights import Light
+from air3d.scene.assets import MeshBank
+
+MIN_DEPTH = 1e-3
+"""A face with a vertex nearer than this to the camera's plane (metres) is dropped.
+
+PyTorch3D's 1e-8 admits faces whose projection is 1e8 images wide, where float32 has no digits
+left for their edges.
+"""
+
+
+@dataclass(frozen=True)
+class Instances:
+    """The objects of a batch of scenes: each names a mesh, which is never copied.
+
+    Attributes:
+        identity: which mesh of the bank each object is; -1 where there is none.
+        object_to_world: its pose; may hold a uniform scale of its own (a similarity).
+        scale: uniform scale about the object's origin; 1 if not given.
+        colour: multiplies the mesh's own colours, per channel; 1 if not given.
+    """
+
+    identity: Int[Tensor, "batch object"]
+    object_to_world: Float[Tensor, "batch object 4 4"]
+    scale: Float[Tensor, "batch object"] | None = None
+    colour: Float[Tensor, "batch object 3"] | None = None
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Every instance before its camera and under its light, as one list of layers.
+
+    Attributes:
+        mesh: index into the bank; -1 for an empty layer.
+        to_ndc: from the object's frame to homogeneous NDC, whose third coordinate is the depth.
+        source: the lamp in the object's frame, homogeneous.
+        ambient, diffuse: strengths of light times the instance's colour.
+        image_size: (height, width).
+        shape: (batch, objects), whose product is the number of layers.
+    """
+
+    mesh: Int[Tensor, " layer"]
+    to_ndc: Float[Tensor, "layer 3 4"]
+    source: Float[Tensor, "layer 4"]
+    ambient: Float[Tensor, "layer 3"]
+    diffuse: Float[Tensor, "layer 3"]
+    image_size: tuple[int, int]
+    shape: tuple[int, int]
+
+
+def check_inputs(bank: MeshBank, instances: Instances, camera: Camera, light: Light) -> None:
+    """Refuse what cannot be rendered.
+
+    Raises:
+        ValueError: shapes, precisions or devices do not fit together, or an identity names no
+            mesh; the message says which in one sentence.
+    """
+    identity, poses = instances.identity, instances.object_to_world
+    if poses.shape != (*identity.shape, 4, 4) or identity.dim() != 2:
+        raise ValueError(
+            "render: identity must be [batch, object] and object_to_world [batch, object, 4, 4], "
+            f"got {tuple(identity.shape)} and {tuple(poses.shape)}"
+        )
+    for name, tail in (("scale", ()), ("colour", (3,))):
+        value = getattr(instances, name)
+        if value is not None and value.shape != (*identity.shape, *tail):
+            raise ValueError(
+                f"render: {name} must be {[*identity.shape, *tail]}, one per object, got "
+                f"{list(value.shape)}"
+            )
+    _check_batches(identity, camera, light)
+    if identity.numel() and not -1 <= int(identity.min()) <= int(identity.max()) < len(bank.meshes):
+        raise ValueError(
+            f"render: identity must lie between -1 (absent) and {len(bank.meshes) - 1} (the last "
+            f"mesh), got {int(identity.min())} to {int(identity.max())}"
+        )
+    others = {
+        "bank": bank.vertices,
+        "camera": camera.world_to_camera,
+        "light": light.source,
+        "scale": instances.scale,
+        "colour": instances.colour,
+    }
+    for name, tensor in others.items():
+        if tensor is not None and (tensor.dtype, tensor.device) != (poses.dtype, poses.device):
+            raise ValueError(
+                f"render: {name} is {tensor.dtype} on {tensor.device} but object_to_world is "
+                f"{poses.dtype} on {poses.device}; bring them together by .to()"
+            )
+
+
+def place(instances: Instances, camera: Camera, light: Light) -> Placement:
+    """Put every object before its camera and under its light.
+
+    A batch of one scene, camera or light goes with any number of the others, without copies of
+    meshes. Gradients reach the poses, scales, colours, camera and light. An absent object passes
+    no gradient, whatever its pose holds.
+    """
+    identity, poses = instances.identity, instances.object_to_world
+    batch = max(len(identity), len(camera), len(light)) if len(identity) else 0
+    absent = (identity < 0)[..., None, None]
+    poses = torch.where(absent, torch.eye(4, dtype=poses.dtype, device=poses.device), poses)
+    if instances.scale is not None:
+        shrink = torch.where(absent, 1.0, instances.scale[..., None, None])
+        poses = torch.cat([poses[..., :3] * shrink, poses[..., 3:]], dim=-1)
+    to_ndc = _world_to_ndc(camera)[:, None] @ poses
+    colour = torch.ones_like(poses[..., 0, :3])
+    if instances.colour is not None:
+        colour = torch.where(absent[..., 0], 1.0, instances.colour)
+
+    def flat(tensor: Tensor) -> Tensor:
+        return tensor.expand(batch, *tensor.shape[1:]).flatten(0, 1)
+
+    return Placement(
+        mesh=flat(identity),
+        to_ndc=flat(to_ndc),
+        source=flat(_lamp_in_object(light.source[:, None], poses)),
+        ambient=flat(light.ambient[:, None] * colour),
+        diffuse=flat(light.diffuse[:, None] * colour),
+        image_size=camera.image_size,
+        shape=(batch, identity.shape[1]),
+    )
+
+
+def pixel_centres(size: int, other: int) -> list[float]:
+    """Return the NDC coordinates of the pixel centres along one image side of ``size`` pixels.
+
+    ``other`` is the image's other side. They fall, since NDC's x points left and its y up.
+    """
+    shorter = min(size, other)
+    return [(size - 1 - 2 * index) / shorter for index in range(size)]
+
+
+def _check_batches(identity: Tensor, camera: Camera, light: Light) -> None:
+    """Scenes, cameras and lights are each one or the same number."""
+    lengths = {"identity": len(identity), "camera": len(camera), "light": len(light)}
+    batch = max(lengths.values())
+    for name, length in lengths.items():
+        if length not in (1, batch) and len(identity):
+            raise ValueError(
+                f"render: {name} must hold 1 or {batch} rows (the batch), got {length}"
+            )
+
+
+def _world_to_ndc(camera: Camera) -> Float[Tensor, "batch 3 4"]:
+    """Return the projection matrices to homogeneous NDC, whose third coordinate is the depth."""
+    height, width = camera.image_size
+    shorter = min(height, width)
+    pixels_to_ndc = camera.intrinsics.new_tensor(
+        [[-2.0, 0.0, width], [0.0, -2.0, height], [0.0, 0.0, shorter]]
+    )
+    return (pixels_to_ndc / shorter) @ camera.intrinsics @ camera.world_to_camera[:, :3]
+
+
+def _lamp_in_object(
+    source: Float[Tensor, "light 1 4"], poses: Float[Tensor, "batch object 4 4"]
+) -> Float[Tensor, "instance object 4"]:
+    """Bring the lamp to the object's frame, which is cheaper than its normals to the world's.
+
+    The frame's scale s is undone: R^T (lamp - w t) / s for a pose (s R, t) and a lamp (xyz, w).
+    """
+    turn, offset = poses[..., :3, :3], poses[..., :3, 3]
+    weight = source[..., 3:]
+    from_origin = (source[..., :3] - weight * offset)[..., None]
+    squared_scale = turn[..., 0].square().sum(dim=-1, keepdim=True)
+    xyz = (turn.mT @ from_origin)[..., 0] / squared_scale
+    return torch.cat([xyz, weight.expand(*xyz.shape[:-1], 1)], dim=-1)
