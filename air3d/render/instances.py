@@ -17,6 +17,12 @@ PyTorch3D's 1e-8 admits faces whose projection is 1e8 images wide, where float32
 left for their edges.
 """
 
+LARGEST = 1e6
+"""Poses and cameras with an entry beyond this (metres, pixels) show nothing, nor get gradients.
+
+So does an instance that is scaled down below the inverse of it. No finite input can overflow then.
+"""
+
 
 @dataclass(frozen=True)
 class Instances:
@@ -103,26 +109,22 @@ def place(instances: Instances, camera: Camera, light: Light) -> Placement:
 
     A batch of one scene, camera or light goes with any number of the others, without copies of
     meshes. Gradients reach the poses, scales, colours, camera and light. An absent object passes
-    no gradient, whatever its pose holds.
+    no gradient, whatever its pose holds; nor does one that cannot be seen (``LARGEST``).
     """
-    identity, poses = instances.identity, instances.object_to_world
+    identity = instances.identity
     batch = max(len(identity), len(camera), len(light)) if len(identity) else 0
-    absent = (identity < 0)[..., None, None]
-    poses = torch.where(absent, torch.eye(4, dtype=poses.dtype, device=poses.device), poses)
-    if instances.scale is not None:
-        shrink = torch.where(absent, 1.0, instances.scale[..., None, None])
-        poses = torch.cat([poses[..., :3] * shrink, poses[..., 3:]], dim=-1)
-    to_ndc = _world_to_ndc(camera)[:, None] @ poses
+    poses, seen = _poses(instances)
+    world_to_ndc, sees = _world_to_ndc(camera)
     colour = torch.ones_like(poses[..., 0, :3])
     if instances.colour is not None:
-        colour = torch.where(absent[..., 0], 1.0, instances.colour)
+        colour = torch.where(seen[..., None], instances.colour, 1.0)
 
     def flat(tensor: Tensor) -> Tensor:
         return tensor.expand(batch, *tensor.shape[1:]).flatten(0, 1)
 
     return Placement(
-        mesh=flat(identity),
-        to_ndc=flat(to_ndc),
+        mesh=flat(identity.masked_fill(~(seen & sees[:, None]), -1)),
+        to_ndc=flat(world_to_ndc[:, None] @ poses),
         source=flat(_lamp_in_object(light.source[:, None], poses)),
         ambient=flat(light.ambient[:, None] * colour),
         diffuse=flat(light.diffuse[:, None] * colour),
@@ -151,14 +153,39 @@ def _check_batches(identity: Tensor, camera: Camera, light: Light) -> None:
             )
 
 
-def _world_to_ndc(camera: Camera) -> Float[Tensor, "batch 3 4"]:
-    """Return the projection matrices to homogeneous NDC, whose third coordinate is the depth."""
+def _poses(instances: Instances) -> tuple[Tensor, Tensor]:
+    """Return the poses, scaled, [B, N, 4, 4], and which objects can be seen [B, N].
+
+    The others get the identity, so that no gradient meets what their pose holds.
+    """
+    poses, scale = instances.object_to_world, instances.scale
+    seen = (instances.identity >= 0) & (poses.abs() <= LARGEST).all(dim=-1).all(dim=-1)
+    if scale is not None:
+        seen = seen & (scale.abs() <= LARGEST)
+        grow = torch.where(seen, scale, 1.0)[..., None, None]
+        poses = torch.cat([poses[..., :3] * grow, poses[..., 3:]], dim=-1)
+    seen = seen & (poses[..., :3, 0].abs().amax(dim=-1) >= 1 / LARGEST)
+    nowhere = torch.eye(4, dtype=poses.dtype, device=poses.device)
+    return torch.where(seen[..., None, None], poses, nowhere), seen
+
+
+def _world_to_ndc(camera: Camera) -> tuple[Tensor, Tensor]:
+    """Return the projections to homogeneous NDC [B, 3, 4] and which cameras see anything [B].
+
+    The third coordinate is the depth.
+    """
     height, width = camera.image_size
     shorter = min(height, width)
     pixels_to_ndc = camera.intrinsics.new_tensor(
         [[-2.0, 0.0, width], [0.0, -2.0, height], [0.0, 0.0, shorter]]
     )
-    return (pixels_to_ndc / shorter) @ camera.intrinsics @ camera.world_to_camera[:, :3]
+    intrinsics, extrinsics = camera.intrinsics, camera.world_to_camera[:, :3]
+    sees = (
+        (intrinsics.abs() <= LARGEST).all(dim=-1) & (extrinsics.abs() <= LARGEST).all(dim=-1)
+    ).all(dim=-1)
+    intrinsics = torch.where(sees[:, None, None], intrinsics, 0.0)
+    extrinsics = torch.where(sees[:, None, None], extrinsics, 0.0)
+    return (pixels_to_ndc / shorter) @ intrinsics @ extrinsics, sees
 
 
 def _lamp_in_object(

@@ -12,6 +12,7 @@ from numba import njit
 ZERO = np.float32(0.0)
 TINY = np.float32(1e-30)
 ONE = np.float32(1.0)
+INFINITY = np.float32(np.inf)
 MIN_DEPTH = np.float32(1e-3)
 
 
@@ -44,15 +45,27 @@ def project(
 def _to_lamp(normals, vertices, m, v, source, layer):
     """Unit vector from a vertex to the lamp, one over their distance, and its cosine to the normal.
 
-    All 0 where the lamp is at the vertex.
+    All 0 where the lamp is at the vertex, or too far for the precision.
     """
     x = source[layer, 0] - source[layer, 3] * vertices[m, v, 0]
     y = source[layer, 1] - source[layer, 3] * vertices[m, v, 1]
     z = source[layer, 2] - source[layer, 3] * vertices[m, v, 2]
     squared = x * x + y * y + z * z
-    near = ONE / math.sqrt(squared) if squared > TINY else ZERO
+    if not TINY < squared < INFINITY:
+        return ZERO, ZERO, ZERO, ZERO, ZERO
+    near = ONE / math.sqrt(squared)
     x, y, z = x * near, y * near, z * near
     return x, y, z, near, normals[m, v, 0] * x + normals[m, v, 1] * y + normals[m, v, 2] * z
+
+
+@njit(nogil=True, cache=True)
+def _reached(grad_projected, layer, v):
+    """Whether a vertex has a gradient at all; one that has none may be beyond every number."""
+    return (
+        grad_projected[layer, v, 0] != ZERO
+        or grad_projected[layer, v, 1] != ZERO
+        or grad_projected[layer, v, 2] != ZERO
+    )
 
 
 @njit(nogil=True, cache=True)
@@ -67,7 +80,7 @@ def project_backward(
         m = mesh[layer]
         for v in range(num_vertices[m] if m >= 0 else 0):
             depth = projected[layer, v, 2]
-            if depth >= MIN_DEPTH:
+            if depth >= MIN_DEPTH and _reached(grad_projected, layer, v):
                 grad_x = grad_projected[layer, v, 0] / depth
                 grad_y = grad_projected[layer, v, 1] / depth
                 grad_z = grad_projected[layer, v, 2] - (
