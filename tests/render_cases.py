@@ -18,7 +18,7 @@ from air3d.render import (
     Light,
     composite,
     directional_light,
-    reference,
+    reference_composite,
     render_layers,
 )
 from air3d.render.composite import Composite
@@ -116,7 +116,7 @@ def merge(
 ) -> Composite:
     """Composite by a backend of choice; the public verb takes the fast one."""
     if backend == "reference":
-        return Composite(*reference.composite(layers, selection, background))
+        return Composite(*reference_composite.composite(layers, selection, background))
     return composite(layers, selection, background)
 
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.render import reference
+from air3d.render import reference_composite
 from air3d.render.layers import Layers
 
 
@@ -51,7 +51,7 @@ def composite(
         )
     background = background.to(layers.colour)
     if layers.colour.device.type != "cpu":
-        return Composite(*reference.composite(layers, selection, background))
+        return Composite(*reference_composite.composite(layers, selection, background))
     from air3d.render import cpu  # loads Numba, so only when it is used
 
     return Composite(*cpu.composite(layers, selection, background))

@@ -68,22 +68,6 @@ def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers
     return Layers(*(part.unflatten(1, projected.image_size) for part in maps))
 
 
-def composite(
-    layers: Layers, selection: Int[Tensor, "image layer"], background: Float[Tensor, "3"]
-) -> tuple[Tensor, Tensor]:
-    """Return rgb [B, P, H, W, 3] and alpha [B, P, H, W] of the selected layers' merger."""
-    selection = selection.to(layers.colour.device)
-    chosen = selection.clamp(min=0)
-    absent = (selection < 0)[None, :, :, None, None]
-    colour = layers.colour[:, chosen]
-    log_weight = layers.log_weight[:, chosen].masked_fill(absent, -math.inf)
-    log_transmittance = layers.log_transmittance[:, chosen].masked_fill(absent, 0.0)
-    share = _softmax(log_weight, dim=2)
-    alpha = -torch.expm1(log_transmittance.sum(dim=2))
-    rgb = (share[..., None] * colour).sum(dim=2)
-    return rgb * alpha[..., None] + background * (1.0 - alpha[..., None]), alpha
-
-
 def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
     """Return the depth of the nearest face at each pixel centre, inf where there is none."""
     pixels = _pixel_grid(projected)
@@ -184,7 +168,7 @@ def _soft_layer(
     z_inv = (softness.far - z) / (softness.far - softness.near)
     log_weights = torch.nn.functional.logsigmoid(signed) + z_inv / softness.gamma
     log_weights = torch.where(hit, log_weights, -math.inf)
-    share = _softmax(log_weights, dim=1)
+    share = masked_softmax(log_weights, dim=1)
     colour = torch.einsum("pf,pfk,fkc->pc", share, bary, colours)
     log_weight = _logsumexp(log_weights, dim=1)
     log_transmittance = torch.where(hit, -torch.nn.functional.softplus(signed), 0.0).sum(dim=1)
@@ -200,7 +184,7 @@ def _logsumexp(values: Tensor, dim: int) -> Tensor:
     return torch.where(nothing, -math.inf, finite.logsumexp(dim=dim))
 
 
-def _softmax(values: Tensor, dim: int) -> Tensor:
+def masked_softmax(values: Tensor, dim: int) -> Tensor:
     """Return softmax, and all zeros where every value is -inf."""
     nothing = (values == -math.inf).all(dim=dim, keepdim=True)
     return torch.where(nothing, 0.0, torch.where(nothing, 0.0, values).softmax(dim=dim))
