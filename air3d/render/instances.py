@@ -70,6 +70,18 @@ def check_inputs(bank: MeshBank, instances: Instances, camera: Camera, light: Li
         ValueError: shapes, precisions or devices do not fit together, or an identity names no
             mesh; the message says which in one sentence.
     """
+    check_instances(bank, instances)
+    identity, poses = instances.identity, instances.object_to_world
+    _check_batches(identity, camera, light)
+    _check_kind(poses, camera=camera.world_to_camera, light=light.source)
+
+
+def check_instances(bank: MeshBank, instances: Instances) -> None:
+    """Refuse instances that are malformed or whose meshes the bank does not hold.
+
+    Raises:
+        ValueError: as :func:`check_inputs`.
+    """
     identity, poses = instances.identity, instances.object_to_world
     if poses.shape != (*identity.shape, 4, 4) or identity.dim() != 2:
         raise ValueError(
@@ -83,25 +95,12 @@ def check_inputs(bank: MeshBank, instances: Instances, camera: Camera, light: Li
                 f"render: {name} must be {[*identity.shape, *tail]}, one per object, got "
                 f"{list(value.shape)}"
             )
-    _check_batches(identity, camera, light)
     if identity.numel() and not -1 <= int(identity.min()) <= int(identity.max()) < len(bank.meshes):
         raise ValueError(
             f"render: identity must lie between -1 (absent) and {len(bank.meshes) - 1} (the last "
             f"mesh), got {int(identity.min())} to {int(identity.max())}"
         )
-    others = {
-        "bank": bank.vertices,
-        "camera": camera.world_to_camera,
-        "light": light.source,
-        "scale": instances.scale,
-        "colour": instances.colour,
-    }
-    for name, tensor in others.items():
-        if tensor is not None and (tensor.dtype, tensor.device) != (poses.dtype, poses.device):
-            raise ValueError(
-                f"render: {name} is {tensor.dtype} on {tensor.device} but object_to_world is "
-                f"{poses.dtype} on {poses.device}; bring them together by .to()"
-            )
+    _check_kind(poses, bank=bank.vertices, scale=instances.scale, colour=instances.colour)
 
 
 def place(instances: Instances, camera: Camera, light: Light) -> Placement:
@@ -113,8 +112,8 @@ def place(instances: Instances, camera: Camera, light: Light) -> Placement:
     """
     identity = instances.identity
     batch = max(len(identity), len(camera), len(light)) if len(identity) else 0
-    poses, seen = _poses(instances)
-    world_to_ndc, sees = _world_to_ndc(camera)
+    poses, seen = scaled_poses(instances)
+    world_to_ndc, sees = ndc_projections(camera)
     colour = torch.ones_like(poses[..., 0, :3])
     if instances.colour is not None:
         colour = torch.where(seen[..., None], instances.colour, 1.0)
@@ -142,34 +141,7 @@ def pixel_centres(size: int, other: int) -> list[float]:
     return [(size - 1 - 2 * index) / shorter for index in range(size)]
 
 
-def _check_batches(identity: Tensor, camera: Camera, light: Light) -> None:
-    """Scenes, cameras and lights are each one or the same number."""
-    lengths = {"identity": len(identity), "camera": len(camera), "light": len(light)}
-    batch = max(lengths.values())
-    for name, length in lengths.items():
-        if length not in (1, batch) and len(identity):
-            raise ValueError(
-                f"render: {name} must hold 1 or {batch} rows (the batch), got {length}"
-            )
-
-
-def _poses(instances: Instances) -> tuple[Tensor, Tensor]:
-    """Return the poses, scaled, [B, N, 4, 4], and which objects can be seen [B, N].
-
-    The others get the identity, so that no gradient meets what their pose holds.
-    """
-    poses, scale = instances.object_to_world, instances.scale
-    seen = (instances.identity >= 0) & (poses.abs() <= LARGEST).all(dim=-1).all(dim=-1)
-    if scale is not None:
-        seen = seen & (scale.abs() <= LARGEST)
-        grow = torch.where(seen, scale, 1.0)[..., None, None]
-        poses = torch.cat([poses[..., :3] * grow, poses[..., 3:]], dim=-1)
-    seen = seen & (poses[..., :3, 0].abs().amax(dim=-1) >= 1 / LARGEST)
-    nowhere = torch.eye(4, dtype=poses.dtype, device=poses.device)
-    return torch.where(seen[..., None, None], poses, nowhere), seen
-
-
-def _world_to_ndc(camera: Camera) -> tuple[Tensor, Tensor]:
+def ndc_projections(camera: Camera) -> tuple[Tensor, Tensor]:
     """Return the projections to homogeneous NDC [B, 3, 4] and which cameras see anything [B].
 
     The third coordinate is the depth.
@@ -186,6 +158,43 @@ def _world_to_ndc(camera: Camera) -> tuple[Tensor, Tensor]:
     intrinsics = torch.where(sees[:, None, None], intrinsics, 0.0)
     extrinsics = torch.where(sees[:, None, None], extrinsics, 0.0)
     return (pixels_to_ndc / shorter) @ intrinsics @ extrinsics, sees
+
+
+def scaled_poses(instances: Instances) -> tuple[Tensor, Tensor]:
+    """Return the poses, scaled, [B, N, 4, 4], and which objects can be seen [B, N].
+
+    The others get the identity, so that no gradient meets what their pose holds.
+    """
+    poses, scale = instances.object_to_world, instances.scale
+    seen = (instances.identity >= 0) & (poses.abs() <= LARGEST).all(dim=-1).all(dim=-1)
+    if scale is not None:
+        seen = seen & (scale.abs() <= LARGEST)
+        grow = torch.where(seen, scale, 1.0)[..., None, None]
+        poses = torch.cat([poses[..., :3] * grow, poses[..., 3:]], dim=-1)
+    seen = seen & (poses[..., :3, 0].abs().amax(dim=-1) >= 1 / LARGEST)
+    nowhere = torch.eye(4, dtype=poses.dtype, device=poses.device)
+    return torch.where(seen[..., None, None], poses, nowhere), seen
+
+
+def _check_kind(poses: Tensor, **others: Tensor | None) -> None:
+    """All are of one precision and on one device."""
+    for name, tensor in others.items():
+        if tensor is not None and (tensor.dtype, tensor.device) != (poses.dtype, poses.device):
+            raise ValueError(
+                f"render: {name} is {tensor.dtype} on {tensor.device} but object_to_world is "
+                f"{poses.dtype} on {poses.device}; bring them together by .to()"
+            )
+
+
+def _check_batches(identity: Tensor, camera: Camera, light: Light) -> None:
+    """Scenes, cameras and lights are each one or the same number."""
+    lengths = {"identity": len(identity), "camera": len(camera), "light": len(light)}
+    batch = max(lengths.values())
+    for name, length in lengths.items():
+        if length not in (1, batch) and len(identity):
+            raise ValueError(
+                f"render: {name} must hold 1 or {batch} rows (the batch), got {length}"
+            )
 
 
 def _lamp_in_object(
