@@ -113,7 +113,8 @@ def place(instances: Instances, camera: Camera, light: Light) -> Placement:
     identity = instances.identity
     batch = max(len(identity), len(camera), len(light)) if len(identity) else 0
     poses, seen = scaled_poses(instances)
-    world_to_ndc, sees = ndc_projections(camera)
+    camera, sees = seeing_cameras(camera)
+    world_to_ndc = ndc_intrinsics(camera) @ camera.world_to_camera[:, :3]
     colour = torch.ones_like(poses[..., 0, :3])
     if instances.colour is not None:
         colour = torch.where(seen[..., None], instances.colour, 1.0)
@@ -141,8 +142,21 @@ def pixel_centres(size: int, other: int) -> list[float]:
     return [(size - 1 - 2 * index) / shorter for index in range(size)]
 
 
-def ndc_projections(camera: Camera) -> tuple[Tensor, Tensor]:
-    """Return the projections to homogeneous NDC [B, 3, 4] and which cameras see anything [B].
+def seeing_cameras(camera: Camera) -> tuple[Camera, Tensor]:
+    """Return the cameras and which of them see anything [B].
+
+    The others' matrices are all 0, so that no gradient meets what they hold.
+    """
+    intrinsics, extrinsics = camera.intrinsics, camera.world_to_camera
+    sees = (intrinsics.abs() <= LARGEST).all(dim=-1).all(dim=-1)
+    sees = sees & (extrinsics.abs() <= LARGEST).all(dim=-1).all(dim=-1)
+    intrinsics = torch.where(sees[:, None, None], intrinsics, 0.0)
+    extrinsics = torch.where(sees[:, None, None], extrinsics, 0.0)
+    return Camera(extrinsics, intrinsics, camera.image_size), sees
+
+
+def ndc_intrinsics(camera: Camera) -> Float[Tensor, "batch 3 3"]:
+    """Return the projections from the cameras' frames to homogeneous NDC.
 
     The third coordinate is the depth.
     """
@@ -151,13 +165,7 @@ def ndc_projections(camera: Camera) -> tuple[Tensor, Tensor]:
     pixels_to_ndc = camera.intrinsics.new_tensor(
         [[-2.0, 0.0, width], [0.0, -2.0, height], [0.0, 0.0, shorter]]
     )
-    intrinsics, extrinsics = camera.intrinsics, camera.world_to_camera[:, :3]
-    sees = (
-        (intrinsics.abs() <= LARGEST).all(dim=-1) & (extrinsics.abs() <= LARGEST).all(dim=-1)
-    ).all(dim=-1)
-    intrinsics = torch.where(sees[:, None, None], intrinsics, 0.0)
-    extrinsics = torch.where(sees[:, None, None], extrinsics, 0.0)
-    return (pixels_to_ndc / shorter) @ intrinsics @ extrinsics, sees
+    return pixels_to_ndc @ camera.intrinsics / shorter
 
 
 def scaled_poses(instances: Instances) -> tuple[Tensor, Tensor]:
