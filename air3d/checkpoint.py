@@ -23,12 +23,13 @@ import yaml
 from air3d.files import to_json, write_atomically
 from air3d.models import Air, GlimpseConfig, SceneConfig, build_air
 from air3d.scene import (
-    GlimpseSpec,
+    Mesh,
     SceneSpec,
     load_assets,
     load_scene,
     mesh_to_ply,
     scene_to_yaml,
+    textured_mesh_to_glb,
 )
 
 WEIGHTS, CONFIG, SCENE, STATE = "model.safetensors", "config.yaml", "scene.yaml", "state.pt"
@@ -54,8 +55,8 @@ def save_model(folder: str | Path, model: Air, training: Mapping[str, object]) -
     weights = {name: tensor.cpu().contiguous() for name, tensor in model.state_dict().items()}
     # All is turned into bytes before the first file is written: what cannot be leaves nothing.
     files = {
-        **{f"meshes/{mesh.name}.ply": mesh_to_ply(mesh) for mesh in model.meshes},
-        SCENE: _packed_scene(model.spec).encode(),
+        **{_mesh_file(mesh): _mesh_content(mesh) for mesh in model.meshes},
+        SCENE: _packed_scene(model).encode(),
         CONFIG: yaml.safe_dump(json.loads(to_json(config)), sort_keys=False).encode(),
         WEIGHTS: safetensors.torch.save(weights),
     }
@@ -133,12 +134,23 @@ def load_state(folder: Path) -> dict:
         raise CheckpointError(f"{path}: is damaged ({error}); start without --resume") from error
 
 
-def _packed_scene(spec: SceneSpec | GlimpseSpec) -> str:
+def _mesh_file(mesh: Mesh) -> str:
+    """Return where a checkpoint keeps a mesh: a GLB file holds its own texture."""
+    return f"meshes/{mesh.name}.{'ply' if mesh.texture is None else 'glb'}"
+
+
+def _mesh_content(mesh: Mesh) -> bytes:
+    return mesh_to_ply(mesh) if mesh.texture is None else textured_mesh_to_glb(mesh)
+
+
+def _packed_scene(model: Air) -> str:
     """Return a scene file that names the checkpoint's own copies of the meshes."""
+    spec = model.spec
     if not isinstance(spec, SceneSpec):
         return scene_to_yaml(spec)
     types = tuple(
-        kind.model_copy(update={"mesh": f"meshes/{kind.name}.ply"}) for kind in spec.objects.types
+        kind.model_copy(update={"mesh": _mesh_file(mesh)})
+        for kind, mesh in zip(spec.objects.types, model.meshes, strict=True)
     )
     objects = spec.objects.model_copy(update={"types": types})
     return scene_to_yaml(spec.model_copy(update={"objects": objects}))

@@ -1,5 +1,6 @@
 """The renderer against answers that PyTorch3D 0.7.9 gave (its inputs and outputs as arrays)."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,15 +46,7 @@ class Golden:
         faces = self.recorded["faces"].long()
         flat = mesh(self.vertices.float(), faces, colours.float(), torch.zeros(len(colours), 3))
         bank = MeshBank.pack([flat]).to(dtype=torch.float64)
-        bank = MeshBank(
-            bank.meshes,
-            self.vertices[None],
-            colours[None],
-            bank.normals,
-            bank.faces,
-            bank.num_vertices,
-            bank.num_faces,
-        )
+        bank = replace(bank, vertices=self.vertices[None], colours=colours[None])
         poses = torch.eye(4, dtype=torch.float64).expand(2, 1, 4, 4)
         return render_layers(
             bank,

@@ -23,6 +23,7 @@ from air3d.inspection.placement import (
     table_centre,
     to_numpy,
 )
+from air3d.scene import texture_pixels
 
 Z_UP_TO_Y_UP = np.array(
     [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
@@ -124,6 +125,9 @@ def _solid(placement: Placement) -> trimesh.Trimesh:
         process=False,
     )
     solid.visual = _matte(np.round(255 * mesh.colours.cpu().numpy()))
+    if mesh.uvs is not None:
+        solid.visual.uv = mesh.uvs.cpu().numpy()
+        solid.visual.material.baseColorTexture = PIL.Image.fromarray(texture_pixels(mesh))
     return solid
 
 

@@ -25,6 +25,7 @@ from air3d.inspection.placement import (
     table_centre,
     to_numpy,
 )
+from air3d.scene import texture_pixels
 
 VIEW_SIDE = 720
 INFERRED, CAMERA_GREY, GROUND = (0.93, 0.35, 0.05), (0.35, 0.38, 0.44), (0.80, 0.82, 0.85)
@@ -156,6 +157,13 @@ def _solid(o3d: ModuleType, placement: Placement) -> Any:
         o3d.utility.Vector3iVector(placement.mesh.faces.cpu().numpy()),
     )
     solid.vertex_colors = o3d.utility.Vector3dVector(to_numpy(placement.mesh.colours))
+    if placement.mesh.uvs is not None:
+        corners = placement.mesh.uvs[placement.mesh.faces].reshape(-1, 2)
+        solid.triangle_uvs = o3d.utility.Vector2dVector(to_numpy(corners))
+        solid.triangle_material_ids = o3d.utility.IntVector([0] * len(placement.mesh.faces))
+        # Open3D counts the rows of a texture from below, as it counts v.
+        pixels = np.ascontiguousarray(texture_pixels(placement.mesh)[::-1])
+        solid.textures = [o3d.geometry.Image(pixels)]
     solid.compute_vertex_normals()
     return solid
 

@@ -1,6 +1,13 @@
 """What can be in a scene: the scene file, its meshes, and the prior over scenes."""
 
-from air3d.scene.assets import Mesh, MeshBank, MeshFileError, load_assets, load_mesh, mesh_to_ply
+from air3d.scene.assets import Mesh, MeshBank
+from air3d.scene.mesh_export import (
+    mesh_to_ply,
+    texture_pixels,
+    textured_mesh_to_glb,
+    textured_mesh_to_ply,
+)
+from air3d.scene.mesh_files import MeshFileError, load_assets, load_mesh
 from air3d.scene.prior import ABSENT, ScenePrior, Scenes, camera_of
 from air3d.scene.spec import (
     GlimpseSpec,
@@ -26,4 +33,7 @@ __all__ = [
     "load_scene",
     "mesh_to_ply",
     "scene_to_yaml",
+    "texture_pixels",
+    "textured_mesh_to_glb",
+    "textured_mesh_to_ply",
 ]

@@ -5,19 +5,23 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
-from air3d.data.bop.format import MILLIMETRES
+from air3d.data.bop.format import MILLIMETRES, to_png
 from air3d.data.errors import DataError
 from air3d.data.record import read_json
 from air3d.files import to_json, write_atomically
-from air3d.scene import Mesh, load_mesh, mesh_to_ply
+from air3d.scene import Mesh, load_mesh, mesh_to_ply, texture_pixels, textured_mesh_to_ply
 
 
 def write_models(folder: Path, meshes: Sequence[Mesh]) -> None:
-    """Write ``obj_00000N.ply`` (N = identity + 1) and ``models_info.json``."""
+    """Write ``obj_00000N.ply`` (N = identity + 1), ``obj_00000N.png`` and ``models_info.json``.
+
+    The image is the texture of a textured mesh, times the mean of its vertex colours (white
+    mostly): BOP's models have the one or the other.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     info = {}
     for number, mesh in enumerate(meshes, start=1):
-        write_atomically(_mesh_path(folder, number), mesh_to_ply(mesh, scale=MILLIMETRES))
+        _write_mesh(_mesh_path(folder, number), mesh)
         info[str(number)] = _describe(mesh)
     write_atomically(_info_path(folder), to_json(info))
 
@@ -75,6 +79,16 @@ def _info_path(folder: Path) -> Path:
 
 def _mesh_path(folder: Path, number: int) -> Path:
     return folder / f"obj_{number:06d}.ply"
+
+
+def _write_mesh(path: Path, mesh: Mesh) -> None:
+    if mesh.texture is None:
+        write_atomically(path, mesh_to_ply(mesh, scale=MILLIMETRES))
+        return
+    image = path.with_suffix(".png")
+    tinted = dataclasses.replace(mesh, texture=mesh.texture * mesh.colours.mean(dim=0))
+    write_atomically(image, to_png(texture_pixels(tinted)))
+    write_atomically(path, textured_mesh_to_ply(mesh, image.name, scale=MILLIMETRES))
 
 
 def _read_info(folder: Path) -> dict[int, dict]:
