@@ -64,6 +64,7 @@ class Scene:
                 vertices=_leaf(bank.vertices),
                 colours=_leaf(bank.colours),
                 normals=_leaf(bank.normals),
+                textures=_leaf(bank.textures),
             ),
             poses=_leaf(self.poses.to(dtype)),
             camera=Camera(
@@ -77,8 +78,9 @@ class Scene:
 
     @property
     def inputs(self) -> dict[str, Tensor]:
-        """What gets gradients, by name."""
-        return {
+        """What gets gradients, by name; a bank without textures has none to give them to."""
+        textures = {"textures": self.bank.textures} if self.bank.textures.numel() else {}
+        return textures | {
             "poses": self.poses,
             "vertices": self.bank.vertices,
             "colours": self.bank.colours,

@@ -60,7 +60,7 @@ def tiny_scene() -> Scene:
 
 def with_input(scene: Scene, name: str, value: torch.Tensor) -> Scene:
     """Return the scene with one of its inputs replaced."""
-    if name in ("vertices", "colours", "normals"):
+    if name in ("vertices", "colours", "normals", "textures"):
         return replace(scene, bank=replace(scene.bank, **{name: value}))
     if name in ("world_to_camera", "intrinsics"):
         return replace(scene, camera=replace(scene.camera, **{name: value}))
@@ -164,6 +164,7 @@ def one_mesh(meshes, poses) -> MeshBank:
         vertices=torch.cat(vertices)[None],
         normals=torch.cat(normals)[None],
         colours=colours[None],
+        uvs=torch.zeros(1, offsets[-1], 2, dtype=torch.float64),
         faces=faces[None],
         num_vertices=torch.tensor([offsets[-1]]),
         num_faces=torch.tensor([len(faces)]),

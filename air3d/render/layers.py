@@ -46,8 +46,9 @@ class ProjectedMeshes:
         vertices: x and y in PyTorch3D's NDC (+x left, +y up, the short image side spans
             [-1, 1]) and the depth in metres; x and y mean nothing where the depth is below
             ``MIN_DEPTH``.
-        colours: vertex colours after lighting.
+        colours: vertex colours after lighting; they multiply the texture where there is one.
         faces, num_faces: as in the mesh bank, [M, F, 3] and [M].
+        uvs, textures, texture_sizes: as in the mesh bank, [M, V, 2], [M, Th, Tw, 3] and [M, 2].
         mesh: which of the M meshes each layer shows; -1 for an empty layer.
         image_size: (height, width).
     """
@@ -56,5 +57,8 @@ class ProjectedMeshes:
     colours: Float[Tensor, "layer vertex 3"]
     faces: Int[Tensor, "mesh face 3"]
     num_faces: Int[Tensor, " mesh"]
+    uvs: Float[Tensor, "mesh vertex 2"]
+    textures: Float[Tensor, "mesh row column 3"]
+    texture_sizes: Int[Tensor, "mesh 2"]
     mesh: Int[Tensor, " layer"]
     image_size: tuple[int, int]

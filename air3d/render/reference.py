@@ -7,6 +7,7 @@ noise of it.
 """
 
 import math
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
@@ -19,6 +20,35 @@ from air3d.scene.spec import RenderSpec
 
 EPSILON = 1e-8
 CLIP_EPSILON = 1e-5
+
+
+@dataclass(frozen=True)
+class _Paint:
+    """What the faces of one mesh show.
+
+    Attributes:
+        colours: at the corners, after lighting; blended linearly across the faces.
+        uvs: where the corners lie on the texture; constants.
+        texture: it multiplies the colours; empty where there is none.
+    """
+
+    colours: Float[Tensor, "face 3 3"]
+    uvs: Float[Tensor, "face 3 2"]
+    texture: Float[Tensor, "row column 3"]
+
+    def at(self, bary: Float[Tensor, "pixel face 3"]) -> Float[Tensor, "pixel face 3"]:
+        """Return the colours at barycentric coordinates."""
+        colours = torch.einsum("pfk,fkc->pfc", bary, self.colours)
+        if self.texture.numel() == 0:
+            return colours
+        u, v = torch.einsum("pfk,fkc->pfc", bary, self.uvs).unbind(dim=-1)
+        texels = torch.nn.functional.grid_sample(
+            self.texture.movedim(-1, 0)[None],
+            torch.stack([2.0 * u - 1.0, 1.0 - 2.0 * v], dim=-1)[None],
+            padding_mode="border",
+            align_corners=True,
+        )
+        return colours * texels[0].movedim(0, -1)
 
 
 def blur_radius(sigma: float) -> float:
@@ -46,6 +76,9 @@ def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
         * (placement.ambient[:, None] + placement.diffuse[:, None] * facing),
         faces=bank.faces,
         num_faces=bank.num_faces,
+        uvs=bank.uvs,
+        textures=bank.textures,
+        texture_sizes=bank.texture_sizes,
         mesh=placement.mesh,
         image_size=placement.image_size,
     )
@@ -54,15 +87,15 @@ def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
 def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers:
     """Rasterize every mesh into a layer, [layer, height, width].
 
-    Gradients reach the projected vertices and colours.
+    Gradients reach the projected vertices and colours, and the textures.
     """
     pixels = _pixel_grid(projected)
     # No layer at all, to begin with: scenes may have no objects.
     nothing = (projected.vertices + projected.colours)[:0, :1].expand(0, len(pixels), 3)
     layers = [(nothing, nothing[..., 0], nothing[..., 0])]
     for layer, faces in enumerate(_faces_of_layers(projected)):
-        corners, colours = projected.vertices[layer][faces], projected.colours[layer][faces]
-        colour, log_weight, log_transmittance = _soft_layer(corners, colours, pixels, softness)
+        corners, paint = projected.vertices[layer][faces], _paint(projected, layer, faces)
+        colour, log_weight, log_transmittance = _soft_layer(corners, paint, pixels, softness)
         layers.append((colour[None], log_weight[None], log_transmittance[None]))
     maps = (torch.cat(part) for part in zip(*layers, strict=True))
     return Layers(*(part.unflatten(1, projected.image_size) for part in maps))
@@ -92,6 +125,17 @@ def _faces_of_layers(projected: ProjectedMeshes) -> list[Int[Tensor, "face 3"]]:
         projected.faces[mesh, : counts[mesh] if mesh >= 0 else 0]
         for mesh in projected.mesh.tolist()
     ]
+
+
+def _paint(projected: ProjectedMeshes, layer: int, faces: Int[Tensor, "face 3"]) -> _Paint:
+    """Return what the faces of a layer show."""
+    mesh = projected.mesh[layer].clamp(min=0)
+    rows, columns = projected.texture_sizes[mesh].tolist()
+    return _Paint(
+        colours=projected.colours[layer][faces],
+        uvs=projected.uvs[mesh].detach()[faces],
+        texture=projected.textures[mesh, :rows, :columns],
+    )
 
 
 def _pixel_grid(projected: ProjectedMeshes) -> Float[Tensor, "pixel 1 2"]:
@@ -149,7 +193,7 @@ def _edge_distance(p: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 def _soft_layer(
     corners: Float[Tensor, "face 3 3"],
-    colours: Float[Tensor, "face 3 3"],
+    paint: _Paint,
     pixels: Float[Tensor, "pixel 1 2"],
     softness: RenderSpec,
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -169,7 +213,7 @@ def _soft_layer(
     log_weights = torch.nn.functional.logsigmoid(signed) + z_inv / softness.gamma
     log_weights = torch.where(hit, log_weights, -math.inf)
     share = masked_softmax(log_weights, dim=1)
-    colour = torch.einsum("pf,pfk,fkc->pc", share, bary, colours)
+    colour = torch.einsum("pf,pfc->pc", share, paint.at(bary))
     log_weight = _logsumexp(log_weights, dim=1)
     log_transmittance = torch.where(hit, -torch.nn.functional.softplus(signed), 0.0).sum(dim=1)
     return colour, log_weight, log_transmittance

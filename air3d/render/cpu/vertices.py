@@ -14,7 +14,14 @@ def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
     """Project each layer's mesh into its image and light it.
 
     Gradients reach the placement and the bank's vertices, colours and normals.
+
+    Raises:
+        ValueError: the bank has textures, which this backend cannot render yet.
     """
+    if bank.textures.numel():
+        raise ValueError(
+            "render: the CPU backend cannot render textures yet; choose backend='reference'"
+        )
     vertices, colours = _project(
         placement.to_ndc,
         placement.source,
@@ -27,7 +34,15 @@ def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
         placement.mesh,
     )
     return ProjectedMeshes(
-        vertices, colours, bank.faces, bank.num_faces, placement.mesh, placement.image_size
+        vertices=vertices,
+        colours=colours,
+        faces=bank.faces,
+        num_faces=bank.num_faces,
+        uvs=bank.uvs,
+        textures=bank.textures,
+        texture_sizes=bank.texture_sizes,
+        mesh=placement.mesh,
+        image_size=placement.image_size,
     )
 
 

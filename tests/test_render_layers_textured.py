@@ -1,0 +1,118 @@
+"""Layers of textured meshes: texels where they belong, exact gradients, parity of the backends."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from render_cases import SOFT, Scene, one_thread, random_scene  # noqa: F401
+from test_render import WIDE, finite, tiny_scene, with_input
+
+from air3d.geometry import Camera
+from air3d.render import Instances, ambient_light, render_layers
+from air3d.scene import Mesh, MeshBank
+
+BACKENDS = ("reference",)
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def paint(bank: MeshBank, sizes: list[tuple[int, int]]) -> MeshBank:
+    """Give the meshes random textures of these sizes; (0, 0) leaves one without.
+
+    Some vertices lie beyond the texture's edges.
+    """
+    generator = torch.Generator().manual_seed(3)
+
+    def painted(mesh: Mesh, size: tuple[int, int]) -> Mesh:
+        uvs = 1.4 * torch.rand(len(mesh.vertices), 2, generator=generator) - 0.2
+        texture = torch.rand(*size, 3, generator=generator)
+        return replace(mesh, uvs=uvs, texture=texture) if texture.numel() else mesh
+
+    pairs = zip(bank.meshes, sizes, strict=True)
+    return MeshBank.pack([painted(mesh, size) for mesh, size in pairs])
+
+
+def painted_scene(seed: int, batch: int, image_size: tuple[int, int]) -> Scene:
+    """Return random scenes of which each holds a mesh without and two with a texture."""
+    scene = random_scene(seed, batch, 3, image_size)
+    scene = replace(scene, bank=paint(scene.bank, [(0, 0), (5, 9), (8, 3)])).to(torch.float64)
+    scene.identity[:] = torch.tensor([1, 0, 2])
+    return scene
+
+
+def quad(texture: torch.Tensor) -> tuple[MeshBank, Camera]:
+    """Return a square and a camera whose outermost pixels' centres lie on the square's edges."""
+    side = len(texture)
+    corners = torch.tensor([[0.0, 0.0], [1.0, 0.0], [1.0, 1.0], [0.0, 1.0]])
+    # The camera looks along z, and y points down on the image.
+    vertices = torch.cat([(corners - 0.5) * torch.tensor([1.0, -1.0]), torch.zeros(4, 1)], dim=1)
+    faces, white = torch.tensor([[0, 1, 2], [0, 2, 3]]), torch.ones(4, 3)
+    square = Mesh(
+        "square", vertices, faces, white, white, 1, 1.0, Path("square"), corners, texture.float()
+    )
+    focal = 2.0 * (side - 1)
+    intrinsics = torch.tensor([[focal, 0, side / 2], [0, focal, side / 2], [0, 0, 1]])
+    world_to_camera = torch.eye(4)
+    world_to_camera[2, 3] = 2.0
+    return MeshBank.pack([square]).to(dtype=torch.float64), Camera(
+        world_to_camera[None], intrinsics[None], (side, side)
+    ).to(dtype=torch.float64)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_texels_show_where_they_lie(backend):
+    """A square whose texels fall on pixel centres shows its texture, row by row, as it is."""
+    texture = torch.rand(12, 12, 3, generator=torch.Generator().manual_seed(0)).double()
+    bank, before = quad(texture)
+    pose = torch.eye(4, dtype=torch.float64)[None, None]
+    layers = render_layers(
+        bank,
+        Instances(torch.zeros(1, 1, dtype=torch.int64), pose),
+        before,
+        light=ambient_light().to(dtype=torch.float64),
+        softness=SOFT,
+        backend=backend,
+    )
+    torch.testing.assert_close(layers.colour[0, 0], texture.float().double(), rtol=0.0, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("name", ["textures", "poses", "vertices", "colours", "intrinsics"])
+def test_gradients_are_those_of_finite_differences(backend, name):
+    scene = tiny_scene()
+    scene = replace(scene, bank=paint(scene.bank, [(4, 3)])).to(torch.float64)
+
+    def outputs(value):
+        layers = with_input(scene, name, value).layers(backend, WIDE)
+        return layers.colour, finite(layers.log_weight), layers.log_transmittance
+
+    value = scene.inputs[name].detach().requires_grad_()
+    assert torch.autograd.gradcheck(outputs, value, eps=1e-7, atol=1e-4, fast_mode=True)
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_texture_of_one_colour_is_a_colour(backend):
+    """It multiplies what the mesh shows without it, light and all."""
+    scene = random_scene(2, batch=2, objects=2, image_size=(24, 24))
+    plain = scene.layers(backend)
+    shade = torch.tensor([0.9, 0.5, 0.2], dtype=torch.float64)
+    bank = paint(scene.bank, [(3, 3), (1, 1), (2, 5)]).to(dtype=torch.float64)
+    bank = replace(bank, textures=torch.ones_like(bank.textures) * shade)
+    painted = replace(scene, bank=bank).layers(backend)
+    torch.testing.assert_close(painted.colour, plain.colour * shade, rtol=0.0, atol=1e-12)
+    assert torch.equal(painted.log_weight, plain.log_weight)
+
+
+def test_the_texture_pulls_at_the_pose():
+    """Where colours and silhouette say nothing of a turn, the texture alone does."""
+    scene = painted_scene(0, batch=1, image_size=(32, 32))
+    scene.identity[:] = torch.tensor([1, -1, -1])  # a sphere of one colour
+
+    def pull(scene: Scene) -> torch.Tensor:
+        weights = torch.randn(32, 32, 3, generator=torch.Generator().manual_seed(1)).double()
+        loss = (scene.layers("reference").colour[0, 0] * weights).sum()
+        return torch.autograd.grad(loss, scene.poses)[0][0, 0, :3, :3]
+
+    grey = replace(scene.bank, textures=torch.full_like(scene.bank.textures, 0.5))
+    with_texture, without = pull(scene), pull(replace(scene, bank=grey))
+    assert with_texture.abs().max() > 10 * without.abs().max()
