@@ -237,12 +237,12 @@ def test_a_texture_that_cannot_be_had_is_named(fault, tmp_path):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.filterwarnings("ignore")
-def test_a_ply_file_without_its_image_is_named(textured, tmp_path):
+def test_a_ply_file_without_its_image_is_named_and_nothing_printed(textured, tmp_path, caplog):
     path = tmp_path / "globe.ply"
     path.write_bytes(textured_mesh_to_ply(textured, "paint.png"))
     with pytest.raises(MeshFileError, match=r"globe.ply: names paint.png .*put it into"):
         load_mesh(path)
+    assert not [record for record in caplog.records if record.levelname != "DEBUG"]
 
 
 def test_what_has_no_place_on_the_texture_needs_none(tmp_path):

@@ -18,6 +18,9 @@ from air3d.scene.spec import SceneSpec
 # less than 60 degrees; where it turns by more, they are an edge.
 CREASE_COSINE = 0.5
 
+BLACK_PIXEL = b"P6 1 1 255 \0\0\0"
+"""An image in the plainest of Pillow's formats (PPM)."""
+
 
 class MeshFileError(ValueError):
     """A mesh file that cannot be used; the message names the file and the remedy."""
@@ -84,13 +87,17 @@ class _Companions(trimesh.resolvers.FilePathResolver):
         self.unread: list[str] = []
 
     def get(self, name: str) -> bytes:
+        is_image = Path(name).suffix.lower() in PIL.Image.registered_extensions()
         try:
             content = super().get(name)
-            if Path(name).suffix.lower() in PIL.Image.registered_extensions():
+            if is_image:
                 PIL.Image.open(io.BytesIO(content)).close()
         except Exception:
             self.unread.append(name)
-            raise
+            if not is_image:
+                raise
+            # Any image will do, as the mesh will be refused; without one trimesh prints the trace.
+            return BLACK_PIXEL
         return content
 
 
