@@ -118,7 +118,7 @@ def merge(
 ) -> Composite:
     """Composite by a backend of choice; the public verb takes the fast one."""
     if backend == "reference":
-        return Composite(*reference_composite.composite(layers, selection, background))
+        return reference_composite.composite(layers, selection, background)
     return composite(layers, selection, background)
 
 

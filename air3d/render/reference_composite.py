@@ -1,26 +1,85 @@
 """Compositing in plain torch: any precision and device. The twin of the fast path."""
 
+import itertools
 import math
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from air3d.render.images import Background, Composite, check_selection
 from air3d.render.layers import Layers
 from air3d.render.reference import masked_softmax
 
 
 def composite(
-    layers: Layers, selection: Int[Tensor, "image layer"], background: Float[Tensor, "3"]
-) -> tuple[Tensor, Tensor]:
-    """Return rgb [B, P, H, W, 3] and alpha [B, P, H, W] of the selected layers' merger."""
+    layers: Layers, selection: Int[Tensor, "image slot"], background: Background
+) -> Composite:
+    """Merge the selected layers of every scene; see :func:`air3d.render.composite`."""
+    chosen = _select(layers, selection)
+    share = masked_softmax(chosen.log_weight, dim=2)
+    alpha = _alpha(chosen)
+    rgb = (share[..., None] * chosen.colour).sum(dim=2)
+    behind = background if background.dim() == 1 else background[:, None]
+    depth = None if chosen.depth is None else (share * chosen.depth).sum(dim=2)
+    return Composite(rgb * alpha[..., None] + behind * (1.0 - alpha[..., None]), alpha, depth)
+
+
+def squared_error(
+    layers: Layers,
+    selection: Int[Tensor, "image slot"],
+    background: Background,
+    images: Float[Tensor, "batch height width 3"],
+) -> Float[Tensor, "batch image"]:
+    """Sum squared differences from the images; see :func:`air3d.render.squared_error`."""
+    difference = composite(layers, selection, background).rgb - images[:, None]
+    return difference.square().flatten(2).sum(dim=2, dtype=torch.float64).to(images.dtype)
+
+
+def visibility(
+    layers: Layers, selection: Int[Tensor, "image slot"]
+) -> Float[Tensor, "batch image slot height width"]:
+    """Return each slot's share of the pixels; see :func:`air3d.render.visibility`."""
+    chosen = _select(layers, selection)
+    return masked_softmax(chosen.log_weight, dim=2) * _alpha(chosen)[:, :, None]
+
+
+def expected_composite(
+    layers: Layers, presence: Float[Tensor, "batch object"], background: Background
+) -> Composite:
+    """Average all subsets' images; see :func:`air3d.render.expected_composite`."""
+    members = list(itertools.product((False, True), repeat=presence.shape[1]))
+    member = torch.tensor(members, dtype=torch.bool, device=presence.device)
+    every = torch.arange(presence.shape[1], device=presence.device)
+    images = composite(layers, torch.where(member, every, -1), background)
+    chance = torch.where(member, presence[:, None], 1.0 - presence[:, None]).prod(dim=2)
+
+    def mean(part: Tensor) -> Tensor:
+        return torch.einsum("bs,bs...->b...", chance, part)
+
+    depth = None if images.depth is None else mean(images.depth)
+    return Composite(mean(images.rgb), mean(images.alpha), depth)
+
+
+def _select(layers: Layers, selection: Tensor) -> Layers:
+    """Return the layers of every slot of every image, [batch, image, slot, height, width, ...].
+
+    A layer that has no weight at a pixel is not there, whatever its transmittance.
+    """
+    if not torch.compiler.is_compiling():
+        check_selection(selection, layers.log_weight.shape[1])
     selection = selection.to(layers.colour.device)
     chosen = selection.clamp(min=0)
     absent = (selection < 0)[None, :, :, None, None]
-    colour = layers.colour[:, chosen]
     log_weight = layers.log_weight[:, chosen].masked_fill(absent, -math.inf)
-    log_transmittance = layers.log_transmittance[:, chosen].masked_fill(absent, 0.0)
-    share = masked_softmax(log_weight, dim=2)
-    alpha = -torch.expm1(log_transmittance.sum(dim=2))
-    rgb = (share[..., None] * colour).sum(dim=2)
-    return rgb * alpha[..., None] + background * (1.0 - alpha[..., None]), alpha
+    log_transmittance = layers.log_transmittance[:, chosen].clamp(max=0.0)
+    return Layers(
+        colour=layers.colour[:, chosen],
+        log_weight=log_weight,
+        log_transmittance=torch.where(log_weight > -math.inf, log_transmittance, 0.0),
+        depth=None if layers.depth is None else layers.depth[:, chosen],
+    )
+
+
+def _alpha(chosen: Layers) -> Float[Tensor, "batch image height width"]:
+    return -torch.expm1(chosen.log_transmittance.sum(dim=2))
