@@ -11,7 +11,8 @@ from air3d.models.attention import paint_patch
 from air3d.models.latents import Latents, PatchLatents, PoseLatents, windows_of
 from air3d.models.patches import PatchDecoder
 from air3d.objectives import NO_OBJECT
-from air3d.render import Instances, composite, light_of, render_layers, render_scenes
+from air3d.render import Instances, light_of, render_layers, render_scenes
+from air3d.render.composite import squared_error
 from air3d.scene import Mesh, MeshBank, Scenes, SceneSpec, camera_of
 
 
@@ -21,8 +22,14 @@ def gaussian_log_likelihood(
     std: float,
 ) -> Float[Tensor, "batch hypothesis"]:
     """Return log N(x; mean, std^2 I) of each hypothesis' mean image, summed over pixels."""
-    squared_error = (means - images[:, None]).square().flatten(2).sum(dim=2)
-    num_values = images[0].numel()
+    error = (means - images[:, None]).square().flatten(2).sum(dim=2)
+    return _gaussian_log_density(error, images[0].numel(), std)
+
+
+def _gaussian_log_density(
+    squared_error: Float[Tensor, "batch hypothesis"], num_values: int, std: float
+) -> Float[Tensor, "batch hypothesis"]:
+    """Return log N(x; mean, std^2 I) of x with ``num_values`` numbers, from |x - mean|^2."""
     return -0.5 * squared_error / std**2 - num_values * math.log(std * math.sqrt(2 * math.pi))
 
 
@@ -119,8 +126,8 @@ class SceneDecoder(Decoder):
         hypotheses = hypotheses.cpu()
         candidate = torch.arange(steps) * identities + hypotheses
         selection = torch.where(hypotheses == NO_OBJECT, NO_OBJECT, candidate)
-        means = composite(layers, selection, self.background).rgb.movedim(-1, 2)
-        return gaussian_log_likelihood(images, means.to(images.device), self.noise_std)
+        error = squared_error(layers, selection, self.background, images.movedim(1, -1).cpu())
+        return _gaussian_log_density(error.to(images.device), images[0].numel(), self.noise_std)
 
     def image(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
         """Render whole scenes; gradients reach their positions and yaws."""
