@@ -6,13 +6,19 @@ from pathlib import Path
 import pytest
 import torch
 from render_cases import SOFT, Scene, one_thread, random_scene  # noqa: F401
-from test_render import WIDE, finite, tiny_scene, with_input
+from test_render import WIDE, finite, random_loss, tiny_scene, with_input, worst
 
 from air3d.geometry import Camera
-from air3d.render import Instances, ambient_light, render_layers
+from air3d.render import Instances, ambient_light, render, render_layers
+from air3d.render.blend import softmax_alpha_blend
+from air3d.render.rasterize import rasterize
+from air3d.render.reference import blur_radius
+from air3d.render.shade import texels
+from air3d.render.surfaces import pack_instances, project_faces
 from air3d.scene import Mesh, MeshBank
 
 BACKENDS = ("reference",)
+AMBIENT = ambient_light().to(dtype=torch.float64)
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
@@ -69,7 +75,7 @@ def test_texels_show_where_they_lie(backend):
         bank,
         Instances(torch.zeros(1, 1, dtype=torch.int64), pose),
         before,
-        light=ambient_light().to(dtype=torch.float64),
+        light=AMBIENT,
         softness=SOFT,
         backend=backend,
     )
@@ -116,3 +122,36 @@ def test_the_texture_pulls_at_the_pose():
     grey = replace(scene.bank, textures=torch.full_like(scene.bank.textures, 0.5))
     with_texture, without = pull(scene), pull(replace(scene, bank=grey))
     assert with_texture.abs().max() > 10 * without.abs().max()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_fragments_show_the_same(backend):
+    """The other path, with as many fragments as there can be, paints the same picture."""
+    scene = replace(painted_scene(4, batch=1, image_size=(24, 32)), light=AMBIENT)
+    fused = render(
+        scene.bank,
+        scene.instances,
+        scene.camera,
+        light=scene.light,
+        softness=SOFT,
+        background=scene.background,
+        backend=backend,
+    )
+    surfaces = pack_instances(scene.bank, scene.instances)
+    fragments = rasterize(
+        project_faces(surfaces, scene.camera),
+        surfaces.first_face,
+        surfaces.num_faces,
+        image_size=scene.camera.image_size,
+        blur_radius=blur_radius(SOFT.sigma),
+        faces_per_pixel=64,
+    )
+    blended = softmax_alpha_blend(
+        texels(fragments, surfaces), fragments, softness=SOFT, background=scene.background
+    )[..., :3]
+    torch.testing.assert_close(fused, blended, rtol=0.0, atol=1e-9)
+    names = ("textures", "colours", "vertices", "scale", "tint")
+    inputs = [scene.inputs[name] for name in names]
+    gradients = [torch.autograd.grad(random_loss(image), inputs) for image in (fused, blended)]
+    for name, value, true_value in zip(names, *gradients, strict=True):
+        assert worst(value, true_value) < 1e-9, name
