@@ -1,155 +1,200 @@
-"""Measure how long rendering takes, and write the figures as JSON.
+"""Measure what rendering costs, print it as tables, and write JSON and a plot.
+
+Beside this package's renderer stands PyTorch3D's, in the same run, where it is installed.
 
 Example:
-    python scripts/benchmark.py render --json render.json
+    python scripts/benchmark.py render --json render.json --plot render.png
 """
 
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
-from statistics import median
 from typing import Annotated, Literal
 
 import torch
 import tyro
 
+from air3d.benchmarks import (
+    PYTORCH3D,
+    PYTORCH3D_RASTERIZER,
+    RASTERIZER,
+    Cost,
+    Floor,
+    Workload,
+    arithmetic_floor,
+    build_scenes,
+    fragments,
+    fused,
+    measure,
+    plot_scaling,
+    rasterizers,
+    stage_times,
+    whole_paths,
+)
 from air3d.cli import run
-from air3d.geometry import rigid_transform, yaw_rotation
 from air3d.provenance import check_writable, provenance, write_json
-from air3d.render import Instances, composite, light_of, prefix_selection, render_layers
-from air3d.scene import Mesh, MeshBank, SceneSpec, camera_of, load_assets, load_scene
 
-SCENE = Path(__file__).resolve().parent.parent / "scenes" / "single_object.yaml"
+LARGE = Workload(images=1, size=256, faces=5120, objects=1)
+LONG_LISTS = 50
+AXES = {"images": "images", "objects": "objects", "faces": "faces", "size": "pixels a side"}
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Measure how long rendering takes."""
+    """Measure what rendering costs."""
 
     what: Annotated[Literal["render"], tyro.conf.Positional] = "render"
     """What to measure."""
     json: Path | None = None
     """File to write the figures to."""
-    runs: int = 15
-    """Runs of which the median counts, after two that do not."""
-    images: int = 64
-    """Images in a batch."""
+    plot: Path | None = None
+    """Picture to draw the sweeps in (PNG or SVG; needs matplotlib)."""
+    runs: int = 7
+    """Runs of which the median counts, after one that does not; slow ways get fewer."""
+    images: tuple[int, ...] = (64, 16, 32, 128)
+    """Sizes of batch: the first is the base, from which one thing at a time varies."""
+    objects: tuple[int, ...] = (3, 1, 2, 6)
+    """Objects in an image, the base first."""
+    faces: tuple[int, ...] = (320, 80, 1280)
+    """Faces of each object (a subdivided icosahedron), the base first."""
+    size: tuple[int, ...] = (64, 32, 128)
+    """Pixels a side, the base first."""
+    faces_per_pixel: int = 8
+    """K of the fragments' lists."""
     threads: int | None = None
     """Threads of torch and of the renderer; all that torch would use if not given."""
 
     def __post_init__(self):
-        for name in ("runs", "images", "threads"):
-            value = getattr(self, name)
+        numbers = {
+            "runs": self.runs,
+            "threads": self.threads,
+            "faces-per-pixel": self.faces_per_pixel,
+        }
+        lists = {axis: min(getattr(self, axis), default=0) for axis in AXES}
+        for name, value in (numbers | lists).items():
             if value is not None and value < 1:
                 raise ValueError(f"--{name} must be at least 1, got {value}")
 
 
 @dataclass(frozen=True)
-class Timings:
-    """Median milliseconds of one workload: 64x64 images, all prefixes of every scene.
+class Row:
+    """What one way to an image costs for one workload."""
 
-    Attributes:
-        objects: per scene.
-        faces: of the largest mesh.
-        layers, layers_backward: from poses and vertex colours to layers, and back.
-        composite, composite_backward: from layers to the images of all prefixes, and back.
-        total: of the four, median of the sums.
-    """
-
-    objects: int
-    faces: int
-    layers: float
-    layers_backward: float
-    composite: float
-    composite_backward: float
-    total: float
+    workload: Workload
+    path: str
+    cost: Cost
 
 
 def main(arguments: Arguments) -> None:
-    """Time the two workloads, print a table, write the JSON."""
-    if arguments.json:
-        check_writable(arguments.json)
+    """Measure, print tables, write JSON and plot."""
+    for path in filter(None, (arguments.json, arguments.plot)):
+        check_writable(path)
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
-    spec = load_scene(SCENE)
-    assert isinstance(spec, SceneSpec)
-    meshes = load_assets(spec)
-    largest = max(meshes, key=lambda mesh: len(mesh.faces))
-    workloads = [(meshes, 1), ((largest,), 3)]
-    timings = [time_workload(spec, kinds, n, arguments) for kinds, n in workloads]
-    print(_table(timings, arguments.images))
+    base = _base(arguments)
+    rows: list[Row] = []
+    for workload in (*_sweep(arguments), LARGE):
+        new = _measure(workload, _paths(workload, base, arguments), arguments.runs)
+        print(_table(workload, new), flush=True)
+        rows += new
+    scenes = build_scenes(base)
+    stages = stage_times(partial(fused, scenes), scenes.leaves, arguments.runs)
+    floor = arithmetic_floor(scenes)
+    print(_breakdown(stages, floor))
     if arguments.json:
         content = {
-            "images": arguments.images,
-            "image_size": list(spec.image_size),
-            "runs": arguments.runs,
-            "milliseconds": [asdict(timing) for timing in timings],
+            "rows": [asdict(row.workload) | {"path": row.path} | asdict(row.cost) for row in rows],
+            "stages": stages,
+            "floor": asdict(floor),
             "provenance": asdict(provenance(seed=0)),
         }
         write_json(arguments.json, content)
+    if arguments.plot:
+        plot_scaling(arguments.plot, _lines(rows, base))
 
 
-def time_workload(
-    spec: SceneSpec, meshes: tuple[Mesh, ...], objects: int, arguments: Arguments
-) -> Timings:
-    """Time scenes of ``objects`` meshes each, forward and backward."""
-    step = _step(spec, meshes, objects, arguments.images)
-    rows = [step() for _ in range(arguments.runs + 2)][2:]
-    middle = [1e3 * median(column) for column in zip(*rows, strict=True)]
-    faces = max(len(mesh.faces) for mesh in meshes)
-    return Timings(objects, faces, *middle, total=1e3 * median(sum(row) for row in rows))
+def _base(arguments: Arguments) -> Workload:
+    return Workload(**{axis: getattr(arguments, axis)[0] for axis in AXES})
 
 
-def _step(
-    spec: SceneSpec, meshes: tuple[Mesh, ...], objects: int, images: int
-) -> Callable[[], tuple[float, float, float, float]]:
-    """Return a function that renders a batch there and back, and says the seconds of each part."""
-    generator = torch.Generator().manual_seed(0)
-    bank = MeshBank.pack(meshes)
-    bank.colours.requires_grad_()
-    identity = torch.randint(len(meshes), (images, objects), generator=generator)
-    xy = torch.rand(images, objects, 2, generator=generator) * 1.2 - 0.6
-    position = torch.cat([xy, torch.full_like(xy[..., :1], meshes[0].rest_height)], dim=-1)
-    yaw = 6.28 * torch.rand(images, objects, generator=generator)
-    poses = rigid_transform(yaw_rotation(yaw), position).requires_grad_()
-    camera, background = camera_of(spec), torch.tensor(spec.background)
-    upstream = torch.randn(images, objects + 1, *spec.image_size, 3, generator=generator)
-
-    def step() -> tuple[float, float, float, float]:
-        times = [time.perf_counter()]
-        layers = render_layers(
-            bank,
-            Instances(identity, poses),
-            camera,
-            light=light_of(spec.light),
-            softness=spec.render,
-        )
-        times.append(time.perf_counter())
-        prefixes = composite(layers, prefix_selection(objects), background)
-        times.append(time.perf_counter())
-        maps = (layers.colour, layers.log_weight, layers.log_transmittance)
-        gradients = torch.autograd.grad(prefixes.rgb, maps, upstream)
-        times.append(time.perf_counter())
-        torch.autograd.grad(maps, (poses, bank.colours), gradients)
-        times.append(time.perf_counter())
-        forward, merge, merge_backward, backward = (
-            after - before for before, after in zip(times[:-1], times[1:], strict=True)
-        )
-        return forward, backward, merge, merge_backward
-
-    return step
+def _sweep(arguments: Arguments) -> Iterable[Workload]:
+    """Yield the base, then what differs from it in one thing."""
+    base = _base(arguments)
+    yield base
+    for axis in AXES:
+        for value in getattr(arguments, axis)[1:]:
+            yield replace(base, **{axis: value})
 
 
-def _table(timings: list[Timings], images: int) -> str:
-    """Return the timings as text, one line per workload."""
-    head = ("layers", "backward", "composite", "backward", "total")
-    lines = [f"{'ms':<34}" + "".join(f"{name:>11}" for name in head)]
-    for timing in timings:
-        label = f"{images} images, {timing.objects} object(s), {timing.faces} faces"
-        values = list(asdict(timing).values())[2:]
-        lines.append(f"{label:<34}" + "".join(f"{value:>11.1f}" for value in values))
+def _paths(workload: Workload, base: Workload, arguments: Arguments) -> Mapping:
+    """Return the ways to measure: the rasterizers alone, and long lists, for few workloads."""
+    paths = whole_paths(arguments.faces_per_pixel)
+    if workload in (base, LARGE):
+        paths |= rasterizers(arguments.faces_per_pixel)
+        paths[f"fragments, K={LONG_LISTS}"] = partial(fragments, faces_per_pixel=LONG_LISTS)
+    return paths
+
+
+def _measure(workload: Workload, paths: Mapping, runs: int) -> list[Row]:
+    """Measure every way on the same scenes."""
+    scenes = build_scenes(workload)
+    return [
+        Row(workload, name, measure(partial(path, scenes), scenes.leaves, runs))
+        for name, path in paths.items()
+    ]
+
+
+def _table(workload: Workload, rows: list[Row]) -> str:
+    """Return one workload's costs as text, each beside PyTorch3D's where it was measured."""
+    lines = [f"{workload!s:<36}{'forward ms':>12}{'+ backward':>12}{'peak MiB':>12}{'faster':>11}"]
+    for row in rows:
+        peak = "?" if row.cost.peak is None else f"{row.cost.peak:.1f}"
+        other = next((o for o in rows if o.path == _counterpart(row.path)), row)
+        ratio = "" if other is row else f"{other.cost.total / row.cost.total:>10.1f}x"
+        name = f"  {row.path}"
+        lines.append(f"{name:<36}{row.cost.forward:>12.2f}{row.cost.total:>12.2f}{peak:>12}{ratio}")
     return "\n".join(lines)
+
+
+def _counterpart(path: str) -> str:
+    """Return what PyTorch3D does for the same end: a whole image, or fragments alone."""
+    return PYTORCH3D_RASTERIZER if path == RASTERIZER else PYTORCH3D
+
+
+def _breakdown(stages: Mapping[str, float], floor: Floor) -> str:
+    """Return where the fused way's time goes, and the arithmetic it cannot avoid."""
+    total = sum(stages.values())
+    lines = ["the fused way, by stage (forward + backward)"]
+    for name, milliseconds in sorted(stages.items(), key=lambda stage: -stage[1]):
+        lines.append(f"  {name:<34}{milliseconds:>12.2f}{100 * milliseconds / total:>11.0f}%")
+    lines.append(
+        f"  {floor.fragments:,} fragments of {floor.box_tests:,} pixels in bounding boxes; at "
+        f"{floor.gigaflops_per_second:.0f} GFLOP/s (a matrix product) their arithmetic takes "
+        f"{floor.total:.2f} ms: {total / floor.total:.0f} times less"
+    )
+    return "\n".join(lines)
+
+
+def _lines(rows: list[Row], base: Workload) -> dict:
+    """Return what varies, and by path its values and milliseconds, for the plot."""
+    lines: dict = {}
+    for axis, label in AXES.items():
+        for row in rows:
+            value = getattr(row.workload, axis)
+            if row.path in (RASTERIZER, PYTORCH3D_RASTERIZER) or row.workload != replace(
+                base, **{axis: value}
+            ):
+                continue
+            lines.setdefault(label, {}).setdefault(row.path, []).append((value, row.cost.total))
+    return {
+        label: {
+            path: tuple(zip(*sorted(points), strict=True))
+            for path, points in paths.items()
+            if len(points) > 1
+        }
+        for label, paths in lines.items()
+    }
 
 
 if __name__ == "__main__":

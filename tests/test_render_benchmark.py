@@ -2,18 +2,31 @@
 
 import json
 
+import pytest
+import torch
+
+from air3d.benchmarks import Workload, arithmetic_floor, build_scenes
+from air3d.benchmarks.measure import peak_memory
+
+TINY = ("--images", "2", "1", "--objects", "2", "--faces", "20", "--size", "16", "--runs", "1")
+
 
 def test_benchmark_writes_what_it_measured(run_script, tmp_path):
-    path = tmp_path / "new" / "render.json"
-    answer = run_script("benchmark.py", "render", "--runs", "1", "--images", "2", "--json", path)
+    json_path, plot = tmp_path / "new" / "render.json", tmp_path / "new" / "render.png"
+    answer = run_script("benchmark.py", "render", *TINY, "--json", json_path, "--plot", plot)
     assert answer.returncode == 0, answer.stderr
-    content = json.loads(path.read_text(encoding="utf-8"))
-    assert content["images"] == 2
-    assert [row["objects"] for row in content["milliseconds"]] == [1, 3]
-    assert all(row["faces"] == 320 and row["total"] > 0 for row in content["milliseconds"])
-    assert content["provenance"]["processor"]
+    content = json.loads(json_path.read_text(encoding="utf-8"))
+    sizes = {(row["images"], row["size"], row["faces"], row["objects"]) for row in content["rows"]}
+    assert sizes == {(2, 16, 20, 2), (1, 16, 20, 2), (1, 256, 5120, 1)}
+    for row in content["rows"]:
+        assert 0 < row["forward"] < row["total"]
+    paths = {row["path"] for row in content["rows"]}
+    assert {"fused", "fused, all prefixes", "fragments, K=8", "fragments, K=50"} <= paths
+    assert {"project", "rasterize_layers", "rasterize_layers_backward"} <= set(content["stages"])
+    assert content["floor"]["box_tests"] >= content["floor"]["fragments"] > 0
     assert content["provenance"]["threads"] >= 1
-    assert "3 object(s), 320 faces" in answer.stdout
+    assert "2 x 16^2, 2 x 20 faces" in answer.stdout
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 def test_benchmark_refuses_no_runs(run_script, tmp_path):
@@ -21,3 +34,18 @@ def test_benchmark_refuses_no_runs(run_script, tmp_path):
     assert answer.returncode != 0
     assert "--runs must be at least 1, got 0" in answer.stdout + answer.stderr
     assert not (tmp_path / "x.json").exists()
+
+
+def test_peak_memory_is_what_a_step_takes_though_it_gives_it_back():
+    megabytes = peak_memory(lambda: torch.ones(16, 1024, 1024).max())
+    if megabytes is None:
+        pytest.skip("this system does not tell a process's peak")
+    assert 63 < megabytes < 100
+
+
+def test_the_floor_counts_what_faces_reach():
+    """A sphere of many faces covers each pixel of its disc twice, front and back, at the least."""
+    scenes = build_scenes(Workload(images=1, size=64, faces=1280, objects=1))
+    floor = arithmetic_floor(scenes)
+    disc = 3.14 * (0.2 / 3.2 / 0.354 * 32) ** 2
+    assert 2 * disc < floor.fragments < floor.box_tests

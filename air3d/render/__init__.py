@@ -1,34 +1,90 @@
-"""The differentiable renderer: meshes, poses and a camera to an image.
+"""The differentiable renderer: meshes, poses, a camera and light to an image.
 
-Each object is rasterized once, softly, into a layer (:func:`render_layers`); layers are merged
-exactly into images (:func:`composite`), so every prefix of a scene and every combination of
-candidates is compositing, not rendering. :func:`render` does both for whole scenes.
+Two paths share cameras, lights and meanings. The *fused* one is for learning: each object is
+rasterized once, softly, into a layer (:func:`render_layers`), and layers are merged exactly into
+images (:func:`composite`), so every prefix of a scene and every combination of candidates is
+compositing, not rendering; all faces count and none is stored. :func:`render` does both. The
+*fragments* path is PyTorch3D's contract, stage by stage: :func:`pack_instances`,
+:func:`project_faces`, :func:`rasterize` (the nearest faces of every pixel), a shading, a blend.
 
 Softness has PyTorch3D's meanings (``sigma``, ``gamma``), and so have the steps per pixel and
-face; the sums run over *all* faces that reach a pixel, in any order. Two backends compute the
-same values: ``reference`` (plain torch, any device and precision, slow) and ``cpu`` (Numba).
+face. Backends compute the same values: ``cpu`` (Numba), ``reference`` (plain torch, any device
+and precision, slow), and for :func:`rasterize` also ``pytorch3d``, where that is installed.
 """
 
-from air3d.render.composite import Composite, composite, prefix_selection
+from air3d.render.blend import (
+    coverage,
+    hard_depth,
+    hard_rgb_blend,
+    sigmoid_alpha_blend,
+    soft_depth,
+    softmax_alpha_blend,
+    softmax_rgb_blend,
+)
+from air3d.render.composite import (
+    Composite,
+    composite,
+    expected_composite,
+    join,
+    prefix_selection,
+    squared_error,
+    visibility,
+)
 from air3d.render.depth import render_depth
+from air3d.render.fragments import Fragments
 from air3d.render.instances import Instances
 from air3d.render.layers import Layers
 from air3d.render.lights import Light, ambient_light, directional_light, light_of, point_light
+from air3d.render.rasterize import rasterize
 from air3d.render.renderer import render, render_layers, render_scenes
+from air3d.render.shade import gouraud_shading, interpolate, phong_shading, texels
+from air3d.render.surfaces import (
+    Surfaces,
+    pack_instances,
+    pack_meshes,
+    project_faces,
+    vertex_normals,
+    with_texture,
+)
+from air3d.render.textures import UVTexture
 
 __all__ = [
     "Composite",
+    "Fragments",
     "Instances",
     "Layers",
     "Light",
+    "Surfaces",
+    "UVTexture",
     "ambient_light",
     "composite",
+    "coverage",
     "directional_light",
+    "expected_composite",
+    "gouraud_shading",
+    "hard_depth",
+    "hard_rgb_blend",
+    "interpolate",
+    "join",
     "light_of",
+    "pack_instances",
+    "pack_meshes",
+    "phong_shading",
     "point_light",
     "prefix_selection",
+    "project_faces",
+    "rasterize",
     "render",
     "render_depth",
     "render_layers",
     "render_scenes",
+    "sigmoid_alpha_blend",
+    "soft_depth",
+    "softmax_alpha_blend",
+    "softmax_rgb_blend",
+    "squared_error",
+    "texels",
+    "vertex_normals",
+    "visibility",
+    "with_texture",
 ]
