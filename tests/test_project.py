@@ -18,6 +18,7 @@ from air3d.scene import load_scene
 
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
 SCRIPTS = sorted(set(re.findall(r"python scripts/(\w+\.py)", SHELL)))
 LOADED_WHEN_USED = {"numba", "open3d", "sklearn", "tensorboard", "viser"}
@@ -80,9 +81,25 @@ def test_readme_files_exist():
 
 def test_readme_example_finds_the_cube(monkeypatch, capsys):
     monkeypatch.chdir(ROOT)
-    (example,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    exec(compile(example, "README.md", "exec"), {})
+    exec(compile(EXAMPLES[0], "README.md", "exec"), {})
     assert capsys.readouterr().out.startswith("red_cube ")
+
+
+def test_readme_pose_comes_home(monkeypatch, capsys):
+    monkeypatch.chdir(ROOT)
+    result: dict = {}
+    exec(compile(EXAMPLES[1], "README.md", "exec"), result)
+    capsys.readouterr()
+    found = [*result["xy"].tolist(), result["yaw"].item()]
+    assert found == pytest.approx([0.2, -0.1, 0.3], abs=0.01)
+
+
+def test_readme_fragments_become_a_picture(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    result: dict = {}
+    exec(compile(EXAMPLES[2], "README.md", "exec"), result)
+    alpha = result["rgba"][0, ..., 3]
+    assert alpha.amax() > 0.99 and alpha.amin() == 0.0
 
 
 def test_constraints_pin_every_core_dependency():

@@ -11,6 +11,7 @@ from air3d.scene.mesh_files import MeshFileError, load_assets, load_mesh
 from air3d.scene.prior import ABSENT, ScenePrior, Scenes, camera_of
 from air3d.scene.spec import (
     GlimpseSpec,
+    RenderSpec,
     SceneFileError,
     SceneSpec,
     load_scene,
@@ -23,6 +24,7 @@ __all__ = [
     "Mesh",
     "MeshBank",
     "MeshFileError",
+    "RenderSpec",
     "ScenePrior",
     "SceneFileError",
     "SceneSpec",
