@@ -331,11 +331,20 @@ def test_operations_obey_torch(verb):
 
 COMPILED = """
 import torch
-from air3d.render import Layers
-from air3d.render.composite import composite, expected_composite, squared_error, visibility
+from air3d.geometry import Camera, look_at, pinhole_intrinsics
+from air3d.render import Layers, directional_light
+from air3d.render.composite import composite, expected_composite, join, squared_error, visibility
+from air3d.render.ground import ground_layer, plain_ground
+from air3d.scene.spec import RenderSpec
+
+light, softness = directional_light((0.0, 0.0, 1.0)), RenderSpec()
+pose = look_at(torch.tensor([0.0, -2.0, 1.0]), torch.zeros(3))[None]
+camera = Camera(pose, pinhole_intrinsics(0.7, (4, 5))[None], (4, 5)).expand(2)
 
 def everything(colour, log_weight, background, presence, selection):
-    layers = Layers(colour, log_weight, -log_weight, log_weight)
+    objects = Layers(colour, log_weight, -log_weight, log_weight)
+    ground = ground_layer(plain_ground(background), camera, light, softness)
+    layers = join([objects, ground])
     images = composite(layers, selection, background)
     errors = squared_error(layers, selection, background, colour[:, 0])
     mean = expected_composite(layers, presence, background)
@@ -344,7 +353,7 @@ def everything(colour, log_weight, background, presence, selection):
         + visibility(layers, selection).square().sum()
     )
 
-inputs = [torch.rand(2, 3, 4, 5, 3), torch.rand(2, 3, 4, 5), torch.rand(3), torch.rand(2, 3)]
+inputs = [torch.rand(2, 2, 4, 5, 3), torch.rand(2, 2, 4, 5), torch.rand(3), torch.rand(2, 3)]
 inputs = [part.requires_grad_() for part in inputs]
 selection = torch.tensor([[0, 1], [2, -1]])
 plain = torch.autograd.grad(everything(*inputs, selection), inputs)

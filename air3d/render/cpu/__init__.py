@@ -2,6 +2,7 @@
 
 from air3d.render.cpu.composite import composite
 from air3d.render.cpu.expected_composite import expected_composite
+from air3d.render.cpu.ground import trace_ground
 from air3d.render.cpu.layers import depth, rasterize_layers
 from air3d.render.cpu.squared_error import squared_error
 from air3d.render.cpu.vertices import project
@@ -14,5 +15,6 @@ __all__ = [
     "project",
     "rasterize_layers",
     "squared_error",
+    "trace_ground",
     "visibility",
 ]
