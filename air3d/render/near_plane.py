@@ -4,6 +4,10 @@ Projection sends what lies near the camera's plane to infinity and what lies beh
 wrong side, so a face that reaches there is cut at a depth in front of it: one corner behind
 leaves a quadrilateral (two triangles), two corners behind leave a triangle.
 
+Of the two triangles a pixel keeps the nearer one. A pixel that is nearest to their common edge is
+as near to both, and rounding chooses: with blur, PyTorch3D's answers and these, which follow
+them, are not smooth there.
+
 Every face gets two slots, of which most stay empty. So shapes do not depend on values, a tracing
 compiler can follow, and the slots are in the order of their faces.
 """

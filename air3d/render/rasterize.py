@@ -51,6 +51,7 @@ def rasterize(
 
     Raises:
         ValueError: an argument is malformed, or no backend fits the tensors.
+        ImportError: ``pytorch3d`` is asked for and cannot be imported.
 
     Source: the contract and the order of operations are those of PyTorch3D 0.7.9.
     """
@@ -70,11 +71,7 @@ def rasterize(
     fragments = _dispatch(
         cut.face_verts, 2 * first_face, 2 * num_faces, cut.neighbour, settings, backend
     )
-    if backend in ("reference", "pytorch3d"):
-        return near_plane.to_whole_faces(fragments, cut)
-    from air3d.render.cpu import near_plane as fast_near_plane  # loads Numba
-
-    return fast_near_plane.to_whole_faces(fragments, cut)
+    return _to_whole_faces(fragments, cut, backend)
 
 
 class _FiniteGradient(torch.autograd.Function):
@@ -114,6 +111,15 @@ def _dispatch(
 
         rasterize_on = fragments.rasterize
     return rasterize_on(face_verts, first_face, num_faces, neighbour, settings)
+
+
+def _to_whole_faces(fragments: Fragments, cut: near_plane.CutFaces, backend: str) -> Fragments:
+    """Undo the cut, fast where the backend is."""
+    if backend in ("reference", "pytorch3d"):
+        return near_plane.to_whole_faces(fragments, cut)
+    from air3d.render.cpu import near_plane as cpu_near_plane  # loads Numba
+
+    return cpu_near_plane.to_whole_faces(fragments, cut)
 
 
 def _check_faces(face_verts: Tensor, first_face: Tensor, num_faces: Tensor) -> None:

@@ -82,13 +82,12 @@ def _to_edges(px, py, x0, y0, x1, y1, x2, y2, epsilon):
 @njit(**EXACT)
 def _finite(z, distance, w0, w1, w2):
     """Whether no value of a fragment is infinite or NaN; the first two are not negative."""
-    largest = INFINITY
     return (
-        z < largest
-        and distance < largest
-        and abs(w0) < largest
-        and abs(w1) < largest
-        and abs(w2) < largest
+        z < INFINITY
+        and distance < INFINITY
+        and abs(w0) < INFINITY
+        and abs(w1) < INFINITY
+        and abs(w2) < INFINITY
     )
 
 

@@ -124,7 +124,7 @@ _rasterize.register_autograd(_backward, setup_context=_save)
 def _flat(gradient: Tensor | None, size: int, like: Tensor) -> np.ndarray:
     """View a map of gradients as a flat array; what nobody asked for is zero."""
     if gradient is None:
-        gradient = like.new_zeros(size)
+        return np.zeros(size, arrays(like)[0].dtype)  # NumPy's are not written before they are read
     return arrays(gradient.reshape(-1))[0]
 
 
