@@ -46,11 +46,11 @@ def inputs(*, seed: int = 0) -> dict[str, Tensor]:
         return torch.rand(*shape, generator=generator, dtype=torch.float64)
 
     size = (12, 16)
-    eyes = torch.tensor([[0.3, -2.1, 0.9], [1.6, -1.2, -0.7]])
+    eyes = torch.tensor([[-1.2, -1.5, 1.1], [1.4, -1.4, -0.9]])
     world_to_camera = look_at(eyes, torch.tensor([[0.05, 0.0, 0.1], [0.0, 0.1, 0.0]])).double()
-    light = point_light((0.8, -1.5, 1.1), ambient=0.4, diffuse=0.5, specular=0.3)
+    light = point_light((-0.1, -2.0, 0.5), ambient=0.4, diffuse=0.5, specular=0.3)
     light = light.to(dtype=torch.float64)
-    intrinsics = pinhole_intrinsics(0.5, size).double()
+    intrinsics = pinhole_intrinsics(0.45, size).double()
     intrinsics[:2, 2] += torch.tensor([0.7, -0.4])
     return {
         "vertices": torch.stack([tetrahedron().vertices.double() + 0.1 * random(4, 3)] * 2),

@@ -10,7 +10,14 @@ from render_cases import mesh, one_thread, random_scene  # noqa: F401 (a fixture
 from shade_cases import SOFT, Shot, inputs, plain, shot
 from torch import Tensor
 
-from air3d.geometry import Camera, project, rigid_transform, yaw_rotation
+from air3d.geometry import (
+    Camera,
+    look_at,
+    pinhole_intrinsics,
+    project,
+    rigid_transform,
+    yaw_rotation,
+)
 from air3d.render import Light, ambient_light, directional_light, point_light, render
 from air3d.render.blend import (
     coverage,
@@ -33,7 +40,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 def softly(shading, blend, view: Shot) -> Tensor:
     """Shade and blend; the fragments are all there are."""
     fragments = view.fragments()
-    colours = shading(fragments, view.surfaces, view.camera, view.light, shininess=5.0)
+    colours = shading(fragments, view.surfaces, view.camera, view.light, shininess=3.0)
     return blend(colours, fragments, softness=SOFT, background=view.background)
 
 
@@ -111,10 +118,11 @@ def test_the_shot_that_the_tests_share_is_worth_it():
     view = shot(inputs())
     fragments = view.fragments()
     assert (coverage(fragments, sigma=SOFT.sigma).mean(dim=(1, 2, 3)) > 0.2).all()
-    bright = phong_shading(fragments, view.surfaces, view.camera, view.light, shininess=5.0)
-    light = replace(view.light, specular=torch.zeros_like(view.light.specular))
-    dull = phong_shading(fragments, view.surfaces, view.camera, light)
-    assert ((bright - dull).amax(dim=(1, 2, 3, 4)) > 0.05).all()
+    dull = replace(view.light, specular=torch.zeros_like(view.light.specular))
+    for shading in (gouraud_shading, phong_shading):
+        shine = shading(fragments, view.surfaces, view.camera, view.light, shininess=3.0)
+        shine = shine - shading(fragments, view.surfaces, view.camera, dull)
+        assert shine.max() > 0.02, shading.__name__
     uvs = view.surfaces.texture.verts_uvs
     assert uvs.min() < 0.0 and uvs.max() > 1.0
 
@@ -297,6 +305,28 @@ def test_light_from_everywhere_shows_the_texels():
         torch.testing.assert_close(colours, texels(fragments, view.surfaces))
 
 
+@pytest.mark.parametrize("shading", [gouraud_shading, phong_shading])
+def test_a_lamp_behind_the_surface_makes_no_highlight(shading):
+    """Not even where the mirrored ray, which goes through the surface, meets the eye."""
+    triangle = torch.tensor([[0.0, 0.0, 0.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]).double()
+    surfaces = pack_meshes([triangle], [torch.tensor([[0, 1, 2]])])
+    eye, centre = torch.tensor([[-3.0, 0.3, 0.2]]), torch.tensor([[0.3, 0.3, 0.0]])
+    matrices = look_at(eye, centre).double(), pinhole_intrinsics(0.6, (1, 1)).double()[None]
+    light = directional_light((1.0, 0.0, -0.05), ambient=0.25, diffuse=0.5, specular=0.5)
+    fragments = Fragments(
+        torch.zeros(1, 1, 1, 1, dtype=torch.int64),
+        torch.ones(1, 1, 1, 1).double(),
+        torch.full((1, 1, 1, 1, 3), 1 / 3).double(),
+        -torch.ones(1, 1, 1, 1).double(),
+    )
+    dark = light.to(dtype=torch.float64)
+    bright = replace(dark, source=dark.source * torch.tensor([1.0, 1.0, -1.0, 1.0]))
+    shown, mirrored = (
+        shading(fragments, surfaces, Camera(*matrices, (1, 1)), lamp) for lamp in (dark, bright)
+    )
+    assert (shown == 0.25).all() and (mirrored > 0.3).all()
+
+
 def test_normals_of_a_sphere_point_outwards_and_those_of_no_face_nowhere():
     scene = random_scene(0, 1, 1, (8, 8))
     sphere = scene.bank.meshes[1]
@@ -335,7 +365,7 @@ def manual_fragments(**changes: Tensor) -> Fragments:
         "pix_to_face": torch.tensor([[0, 1, -1], [-1, -1, -1]]),
         "zbuf": torch.tensor([[2.0, 2.5, -1.0], [-1.0, -1.0, -1.0]]),
         "bary_coords": torch.tensor([[0.2, 0.3, 0.5]] * 6).view(2, 3, 3),
-        "dists": torch.tensor([[2e-3, -1e-3, -1.0], [-1.0, -1.0, -1.0]]),
+        "dists": torch.tensor([[1e-3, -2e-3, -1.0], [-1.0, -1.0, -1.0]]),
     }
     maps = {**maps, **changes}
     return Fragments(
@@ -377,14 +407,28 @@ def test_blends_by_hand():
     torch.testing.assert_close(crisp, torch.tensor([2.0, 7.0]).double())
 
 
+def test_the_background_is_nearer_than_faces_beyond_far():
+    """It counts at ``far``: its weight is 1 there and the faces' are less."""
+    fragments = manual_fragments(zbuf=torch.tensor([[10.01, 10.02, -1.0], [-1.0, -1.0, -1.0]]))
+    rgba = softmax_rgb_blend(
+        COLOURS.expand(1, 1, 2, 3, 3), fragments, softness=SOFT, background=BACKGROUND
+    )
+    prob = torch.sigmoid(-fragments.dists[0, 0, 0, :2] / SOFT.sigma)
+    weight = prob * torch.exp((10.0 - fragments.zbuf[0, 0, 0, :2]) / 9.0 / SOFT.gamma)
+    total = (weight[:, None] * COLOURS[:2]).sum(dim=0) + BACKGROUND
+    torch.testing.assert_close(rgba[0, 0, 0, :3], total / (weight.sum() + 1.0))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_no_extreme_gives_nan(dtype):
     """Far beyond sigma and far, on an edge, all inside: values and gradients stay finite."""
     extremes = torch.tensor([0.0, 1e-30, -1e-30, 5.0, -5.0, 1e6, -1e6, 0.1, -0.1])
     depths = torch.tensor([1e-6, 1.0, 1.0, 2.0, 99.0, 100.0, 1e5, 1e5, 1e30])
+    # Every pixel begins at another depth.
+    depths = depths[(torch.arange(9) + torch.arange(9)[:, None]).clamp(max=8)][None, None]
     fragments = Fragments(
         torch.arange(9).view(1, 1, 1, 9).expand(1, 1, 9, 9),
-        depths.expand(1, 1, 9, 9).to(dtype).clone().requires_grad_(),
+        depths.to(dtype).requires_grad_(),
         torch.full((1, 1, 9, 9, 3), 1 / 3, dtype=dtype).requires_grad_(),
         torch.stack([extremes.roll(k) for k in range(9)])[None, None].to(dtype).requires_grad_(),
     )
