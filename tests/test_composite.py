@@ -100,8 +100,18 @@ _candidates[:, 1] += torch.where(_candidates[:, 1] < 0, 0, 3)
 
 
 @pytest.mark.parametrize("verb", VERBS)
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("behind", ["colour", "image", "images"])
+@pytest.mark.parametrize(
+    ("case", "behind"),
+    [
+        ("small", "colour"),
+        ("small", "image"),
+        ("small", "images"),
+        ("without depth", "colour"),
+        ("large", "colour"),
+        ("large", "images"),
+        ("no objects", "colour"),
+    ],
+)
 @pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-11), (torch.float32, 2e-4)])
 def test_fast_path_agrees_with_the_reference(verb, case, behind, dtype, tolerance):
     """Values and gradients; at log-weights of 300, float32 has 3e-5 of a weight."""
@@ -145,7 +155,7 @@ def test_gradients_are_those_of_finite_differences(verb, backend):
             return tuple(evaluate(verb, backend, inputs | {name: start + change}, SELECTION))
 
         start = torch.zeros_like(value).requires_grad_()
-        assert torch.autograd.gradcheck(outputs, start, eps=1e-6, atol=1e-7), name
+        assert torch.autograd.gradcheck(outputs, start, eps=1e-6, atol=1e-7, fast_mode=True), name
 
 
 @pytest.mark.parametrize("verb", VERBS[:2])

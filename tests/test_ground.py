@@ -125,8 +125,9 @@ def traced(ground: Ground, view: Camera, leaves: dict[str, Tensor], specular: Te
     return ground_layer(ground, view, light, WIDE)
 
 
-@pytest.mark.parametrize("light", LIGHTS)
-@pytest.mark.parametrize("ground", GROUNDS)
+@pytest.mark.parametrize(
+    ("ground", "light"), [("plain", "sun"), ("board", "sun"), ("board", "lamp"), ("table", "lamp")]
+)
 @pytest.mark.parametrize("view", ["down", "horizon"])
 def test_gradients_are_those_of_finite_differences(ground, view, light):
     leaves = leaves_of(GROUNDS[ground], VIEWS[view], LIGHTS[light])

@@ -13,7 +13,8 @@ back from the leaves to the root.
 What the kernels are given, beside the range of bands: ``layers``, a tuple of colour, log-weight,
 log-transmittance and depth (empty if there is none), each [scene, layer, pixel, ...]; the
 background [1 or scene, pixel, 3], as wide as a band where it is one colour; and as ``images`` or
-``gradients`` tuples that match. They are inlined, as tuples of arrays are slow to hand on.
+``gradients`` tuples that match. Helpers are inlined, as tuples of arrays are slow to hand on, and
+divisions are not checked for zero (no divisor can be).
 """
 
 import math
@@ -41,7 +42,7 @@ NEAREST, WEIGHT, SHARE, REST, RED, GREEN, BLUE, DEPTH, OPACITY, STATE = 0, 1, 2,
 BY_WEIGHT, BY_MISSED = 0, 1
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _band(item, log_weight):
     """Return the scene of a band, its first pixel and the one after its last."""
     pixels = log_weight.shape[2]
@@ -50,14 +51,14 @@ def _band(item, log_weight):
     return item // per_scene, first, min(first + BAND, pixels)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _behind(background, scene, first, log_weight):
     """Return a scene's background, and which of its pixels is the image's pixel 0."""
     own = background[scene if len(background) > 1 else 0]
     return own, 0 if len(own) == log_weight.shape[2] else -first
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _workspace(log_weight, nodes, images):
     """Return what a kernel works in.
 
@@ -77,7 +78,7 @@ def _workspace(log_weight, nodes, images):
     )
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _find_hits(log_weight, scene, first, last, hit, fresh):
     """Say of each pixel of a band whether any layer is hit, and whether others may be than before.
 
@@ -99,7 +100,7 @@ def _find_hits(log_weight, scene, first, last, hit, fresh):
             changed = False
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _see(log_weight, scene, pixel, seen):
     """Note which layers are hit at a pixel; return whether that has changed."""
     changed = False
@@ -110,7 +111,7 @@ def _see(log_weight, scene, pixel, seen):
     return changed
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _plant(selection, seen, tree, node_of):
     """Grow the tree of all selected subsets of the layers seen, and find each image's node.
 
@@ -137,13 +138,13 @@ def _plant(selection, seen, tree, node_of):
     return count
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _covered(missed):
     """1 - exp(missed); expm1 costs as much as six exponentials, so only where it counts."""
     return ONE - math.exp(missed) if missed < -HALF else -math.expm1(missed)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _merge(tree, count, seen, scene, pixel, layers, opacity, states):
     """Fill the states of all nodes but the root at a pixel, each from its parent's.
 
@@ -188,7 +189,7 @@ def _merge(tree, count, seen, scene, pixel, layers, opacity, states):
         states[node, OPACITY] = behind + opacity[layer] * (ONE - behind)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _merge_backward(tree, count, scene, pixel, layers, states, upstream, gradients):
     """Add the gradients of all nodes, ``upstream``, to those of the layers at a pixel.
 
@@ -228,7 +229,7 @@ def _merge_backward(tree, count, scene, pixel, layers, states, upstream, gradien
         upstream[parent, BLUE] += rest * blue
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _clear(scene, first, last, gradients):
     """Set the gradients of a band's layers to zero."""
     grad_colour, grad_log_weight, grad_log_transmittance, grad_depth = gradients
@@ -239,7 +240,7 @@ def _clear(scene, first, last, gradients):
         grad_depth[scene, :, first:last] = ZERO
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _over(states, node, behind, place):
     """A node's colour over the background."""
     covered = states[node, OPACITY]
@@ -251,7 +252,7 @@ def _over(states, node, behind, place):
     )
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _over_backward(states, upstream, node, behind, place, red, green, blue, alpha):
     """Add the gradient of a node's colour over the background, and of its alpha, to the node's."""
     covered = states[node, OPACITY]
@@ -266,7 +267,7 @@ def _over_backward(states, upstream, node, behind, place, red, green, blue, alph
     )
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _fill(target, source):
     """Copy values from pixel to pixel."""
     to, values = target.reshape(-1), source.reshape(-1)
@@ -274,7 +275,7 @@ def _fill(target, source):
         to[place] = values[place]
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _add(source, target):
     """Add values from pixel to pixel."""
     values, to = source.reshape(-1), target.reshape(-1)
@@ -282,7 +283,7 @@ def _add(source, target):
         to[place] += values[place]
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _difference(states, node, behind, place, pictures, scene, pixel):
     """The squared difference of a node's colour over the background from a picture."""
     red, green, blue = _over(states, node, behind, place)
@@ -292,7 +293,7 @@ def _difference(states, node, behind, place, pictures, scene, pixel):
     return red * red + green * green + blue * blue
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _difference_backward(
     states, node, behind, place, pictures, scene, pixel, weight,
     upstream, grad_background, grad_pictures,
@@ -314,7 +315,7 @@ def _difference_backward(
     _over_backward(states, upstream, node, behind, place, red, green, blue, ZERO)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _share_out(sums, count, node_of, totals):
     """Add each image's node's sum to the image's total, and set the sums to zero."""
     for image in range(len(node_of)):
@@ -322,7 +323,7 @@ def _share_out(sums, count, node_of, totals):
     sums[:count] = ZERO
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _gather(values, node_of, count, weights):
     """Set each node's weight to the sum of its images' values."""
     weights[:count] = ZERO
@@ -330,7 +331,7 @@ def _gather(values, node_of, count, weights):
         weights[node_of[image]] += values[image]
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _plant_all(seen, tree):
     """Grow the tree of all subsets of the layers seen; return the number of nodes.
 
@@ -345,7 +346,7 @@ def _plant_all(seen, tree):
     return count
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _weigh(seen, presence, chances):
     """Set each node's weight to the chance that just its layers are there, of those seen."""
     count = 1
@@ -358,7 +359,7 @@ def _weigh(seen, presence, chances):
             count += count
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _weigh_backward(tree, count, presence, liking, grad_presence):
     """Add to the presences' gradients what each changes in the expected liking, and clear that.
 
@@ -381,7 +382,7 @@ def _weigh_backward(tree, count, presence, liking, grad_presence):
     liking[:count] = ZERO
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def composite(start, stop, layers, background, selection, images):
     """Fill bands start..stop of the ``images``: rgb, alpha, and depth, empty if the layers' is."""
     log_weight, (rgb, alpha, mean_depth) = layers[1], images
@@ -415,7 +416,7 @@ def composite(start, stop, layers, background, selection, images):
                     mean_depth[scene, image, pixel] = states[node, DEPTH]
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def composite_backward(
     start, stop, layers, background, selection, upstream_images, gradients, grad_background
 ):
@@ -467,7 +468,7 @@ def composite_backward(
             _merge_backward(tree, count, scene, pixel, layers, states, upstream, gradients)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def squared_error(start, stop, layers, background, selection, pictures, errors):
     """Fill rows start..stop of ``errors`` [band, image], which are float64.
 
@@ -502,7 +503,7 @@ def squared_error(start, stop, layers, background, selection, pictures, errors):
         errors[item] += nothing
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def squared_error_backward(
     start, stop, layers, background, selection, pictures, upstream_errors,
     gradients, grad_background, grad_pictures,
@@ -540,6 +541,8 @@ def squared_error_backward(
             _merge(tree, count, seen, scene, pixel, layers, opacity, states)
             upstream[:count] = ZERO
             for node in range(count):
+                if weights[node] == ZERO:
+                    continue
                 _difference_backward(
                     states, node, behind, pixel + shift, pictures, scene, pixel, weights[node],
                     upstream, grad_background, grad_pictures,
@@ -547,7 +550,7 @@ def squared_error_backward(
             _merge_backward(tree, count, scene, pixel, layers, states, upstream, gradients)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def expected(start, stop, layers, background, presence, images):
     """Fill bands start..stop of the expected ``images``: rgb, alpha, depth, one per scene.
 
@@ -592,7 +595,7 @@ def expected(start, stop, layers, background, presence, images):
                 mean_depth[scene, pixel] = mean
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def expected_backward(
     start, stop, layers, background, presence, upstream_images,
     gradients, grad_background, grad_presence,
@@ -655,7 +658,7 @@ def expected_backward(
         _weigh_backward(tree, count, presence[scene], liking, grad_presence[item])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def sum_bands(start, stop, gradient, sums):
     """Fill rows start..stop of ``sums`` [band, 3], float64, from a background's gradient."""
     per_scene = (gradient.shape[1] + BAND - 1) // BAND

@@ -2,7 +2,7 @@
 
 Images are cut into bands of rows. A scene's parameters are one row of ``params``, in the order of
 the constants below; their gradients are summed over a row in the precision at hand and over the
-rows of a band in float64.
+rows of a band in float64. Divisions are not checked for zero (no divisor can be).
 """
 
 import math
@@ -27,13 +27,13 @@ OPAQUE = np.float32(50.0)
 DESCENT, PLANE_X, PLANE_Y, DROP, LAMP, SHADES, EDGES = 0, 3, 6, 9, 10, 14, 26
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _affine(params, at, left, up):
     """An affine function of the place in the image."""
     return params[at] + params[at + 1] * left + params[at + 2] * up
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _nearest_edge(params, left, up):
     """Signed distance to the nearest edge, no larger than matters, and where its function lies."""
     signed, nearest = FAR_INSIDE, 0
@@ -44,13 +44,13 @@ def _nearest_edge(params, left, up):
     return signed, nearest
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _sign(value):
     """1, 0 or -1."""
     return ONE if value > ZERO else (-ONE if value < ZERO else ZERO)
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _stripes(params, axis, place, scale, squares):
     """Stripes of 1 and -1 along an axis, averaged over a pixel's footprint.
 
@@ -72,7 +72,7 @@ def _stripes(params, axis, place, scale, squares):
     return mean, (end - start) * sharpness * squares, by_width
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _lamp_distance(params, x, y):
     """Where the lamp is, seen from a place on the plane, and one over its distance."""
     dx = params[LAMP] - params[LAMP + 3] * x
@@ -81,7 +81,7 @@ def _lamp_distance(params, x, y):
     return dx, dy, ONE / math.sqrt(dx * dx + dy * dy + dz * dz + TINY)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def trace(start, stop, params, lefts, ups, band, settings, maps):
     """Fill bands start..stop of the ``maps``: colour, log-weight, log-transmittance and depth.
 
@@ -136,7 +136,7 @@ def trace(start, stop, params, lefts, ups, band, settings, maps):
                     )
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _width_backward(params, sums, axis, place, scale, upstream):
     """Add the gradient of a footprint's width, but for that through the descent.
 
@@ -153,7 +153,7 @@ def _width_backward(params, sums, axis, place, scale, upstream):
     return -by_left * params[DESCENT + 1] - by_up * params[DESCENT + 2], upstream * width
 
 
-@njit(nogil=True, cache=True, forceinline=True)
+@njit(nogil=True, cache=True, error_model="numpy", forceinline=True)
 def _affine_backward(sums, at, left, up, upstream):
     """Add the gradient of an affine function of the place."""
     sums[at] += upstream
@@ -161,7 +161,7 @@ def _affine_backward(sums, at, left, up, upstream):
     sums[at + 2] += upstream * up
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, error_model="numpy")
 def trace_backward(start, stop, params, lefts, ups, band, settings, upstream, grad_params):
     """Fill rows start..stop of ``grad_params``, float64, one per band; ``upstream`` as ``maps``."""
     grad_colour, grad_log_weight, grad_log_transmittance, grad_depth = upstream
