@@ -32,7 +32,7 @@ from air3d.render import (
     render,
     render_depth,
 )
-from air3d.render.cpu import composite_kernels, layer_kernels, vertex_kernels
+from air3d.render.cpu import composite_kernels, depth_kernels, layer_kernels, vertex_kernels
 from air3d.render.instances import place
 from air3d.scene import ABSENT, MeshBank
 from air3d.scene.spec import RenderSpec
@@ -249,7 +249,7 @@ def test_float32_stays_float32():
     scene.images("cpu", prefix_selection(1)).rgb.sum().backward()
     render_depth(scene.bank, scene.instances, scene.camera)
     kernels = [vertex_kernels.project, layer_kernels.rasterize, layer_kernels.rasterize_backward]
-    for kernel in (*kernels, layer_kernels.depth, composite_kernels.composite):
+    for kernel in (*kernels, depth_kernels.depth, composite_kernels.composite):
         name = kernel.py_func.__name__
         signatures = [s for s in kernel.signatures if "float64" not in str(s)]
         assert signatures, name

@@ -32,6 +32,7 @@ from air3d.render.composite import (
 )
 from air3d.render.depth import render_depth
 from air3d.render.fragments import Fragments
+from air3d.render.ground import Ground, checkerboard, ground_layer, plain_ground
 from air3d.render.instances import Instances
 from air3d.render.layers import Layers
 from air3d.render.lights import Light, ambient_light, directional_light, light_of, point_light
@@ -51,17 +52,20 @@ from air3d.render.textures import UVTexture
 __all__ = [
     "Composite",
     "Fragments",
+    "Ground",
     "Instances",
     "Layers",
     "Light",
     "Surfaces",
     "UVTexture",
     "ambient_light",
+    "checkerboard",
     "composite",
     "coverage",
     "directional_light",
     "expected_composite",
     "gouraud_shading",
+    "ground_layer",
     "hard_depth",
     "hard_rgb_blend",
     "interpolate",
@@ -70,6 +74,7 @@ __all__ = [
     "pack_instances",
     "pack_meshes",
     "phong_shading",
+    "plain_ground",
     "point_light",
     "prefix_selection",
     "project_faces",

@@ -17,6 +17,9 @@ PyTorch3D's 1e-8 admits faces whose projection is 1e8 images wide, where float32
 left for their edges.
 """
 
+MAX_DEPTH = 1e6
+"""A face with a vertex farther than this (metres) is dropped: products of depths stay finite."""
+
 LARGEST = 1e6
 """Poses and cameras with an entry beyond this (metres, pixels) show nothing, nor get gradients.
 

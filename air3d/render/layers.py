@@ -2,8 +2,12 @@
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+OPAQUE = {torch.float32: -20.0, torch.float64: -40.0}
+"""The log-transmittance at which a pixel is opaque, by precision: exp of it is lost in rounding."""
 
 
 @dataclass(frozen=True)
@@ -17,7 +21,8 @@ class Layers:
             nothing is hit.
         log_weight: log sum_k prob_k exp(z_inv_k / gamma) over the faces k; -inf where nothing
             is hit.
-        log_transmittance: sum_k log(1 - prob_k), at most 0; 0 where nothing is hit.
+        log_transmittance: sum_k log(1 - prob_k), at most 0; 0 where nothing is hit, and no less
+            than ``OPAQUE``, where it gets no gradients.
         depth: mean depth of the faces (metres), weighted as the colour is, 0 where nothing is
             hit; None where nobody asked for it.
     """

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.render.instances import MIN_DEPTH, Placement, pixel_centres
-from air3d.render.layers import Layers, ProjectedMeshes
+from air3d.render.instances import MAX_DEPTH, MIN_DEPTH, Placement, pixel_centres
+from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes
 from air3d.scene.assets import MeshBank
 from air3d.scene.spec import RenderSpec
 
@@ -160,7 +160,9 @@ def _barycentric(
     """Return screen-space barycentric coordinates [P, F, 3] and which faces count [F]."""
     v0, v1, v2 = corners.unbind(dim=1)
     area = _cross(v2, v0, v1)
-    valid = (corners[..., 2] >= MIN_DEPTH).all(dim=1) & (area.abs() > EPSILON)
+    valid = ((corners[..., 2] >= MIN_DEPTH) & (corners[..., 2] <= MAX_DEPTH)).all(dim=1) & (
+        area.abs() > EPSILON
+    )
     area = torch.where(valid, area, 1.0) + EPSILON
     edges = [_cross(pixels, v1, v2), _cross(pixels, v2, v0), _cross(pixels, v0, v1)]
     return torch.stack(edges, dim=-1) / area[:, None], valid
@@ -215,7 +217,8 @@ def _soft_layer(
     share = masked_softmax(log_weights, dim=1)
     colour = torch.einsum("pf,pfc->pc", share, paint.at(bary))
     log_weight = _logsumexp(log_weights, dim=1)
-    log_transmittance = torch.where(hit, -torch.nn.functional.softplus(signed), 0.0).sum(dim=1)
+    missed = torch.where(hit, -torch.nn.functional.softplus(signed), 0.0).sum(dim=1)
+    log_transmittance = missed.clamp(min=OPAQUE[missed.dtype])
     return colour, log_weight, log_transmittance
 
 

@@ -5,12 +5,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.render.cpu import layer_kernels
+from air3d.render.cpu import depth_kernels, layer_kernels
 from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.instances import pixel_centres
-from air3d.render.layers import Layers, ProjectedMeshes
+from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes
 from air3d.render.reference import blur_radius
 from air3d.scene.spec import RenderSpec
+
+BAND_ROWS = 64
+"""Rows of an image that one call works on; a larger image keeps several threads busy."""
 
 
 def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers:
@@ -18,8 +21,6 @@ def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers
 
     Gradients reach the projected vertices and colours.
     """
-    fall = 1.0 / ((softness.far - softness.near) * softness.gamma)
-    settings = [1.0 / softness.sigma, blur_radius(softness.sigma), softness.far * fall, fall]
     maps = _rasterize(
         projected.vertices,
         projected.colours,
@@ -27,7 +28,7 @@ def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers
         projected.num_faces,
         projected.mesh,
         list(projected.image_size),
-        settings,
+        _settings(softness, projected),
     )
     return Layers(*maps)
 
@@ -37,7 +38,7 @@ def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
     out = projected.vertices.new_empty(len(projected.mesh), *projected.image_size)
     meshes = arrays(projected.vertices, projected.faces, projected.num_faces, projected.mesh)
     centres = _pixels(projected.image_size, projected.vertices)
-    for_ranges(layer_kernels.depth, len(out), [*meshes, *centres, *arrays(out)])
+    for_ranges(depth_kernels.depth, len(out), [*meshes, *centres, *arrays(out)])
     return out
 
 
@@ -51,11 +52,12 @@ def _rasterize(
     image_size: list[int],
     settings: list[float],
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """``settings``: 1 / sigma, the blur radius, z_inv / gamma at depth 0 and its fall per metre."""
+    """``settings``: what the kernels' docstring says."""
     outputs = _empty_maps(vertices, image_size)
-    inputs = arrays(vertices, colours, faces, num_faces, mesh)
+    inputs = [BAND_ROWS, *arrays(vertices, colours, faces, num_faces, mesh)]
     rest = [*_pixels(image_size, vertices), *arrays(vertices.new_tensor(settings), *outputs)]
-    for_ranges(layer_kernels.rasterize, len(vertices), [*inputs, *rest])
+    items = len(vertices) * _bands(image_size)
+    for_ranges(layer_kernels.rasterize, items, [*inputs, *rest])
     return outputs
 
 
@@ -76,13 +78,16 @@ def _rasterize_backward(
     outputs: list[Tensor],
     upstream: list[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """``outputs``: the layers' colour and log-weight; ``upstream``: gradients of all three maps."""
-    grads = _empty_like(vertices), _empty_like(colours)
-    inputs = arrays(vertices, colours, faces, num_faces, mesh)
+    """``outputs``: the layers' three maps; ``upstream``: their gradients."""
+    bands = _bands(image_size)
+    # A buffer for each band, and their sum in a fixed order: the same on any number of threads.
+    grads = vertices.new_empty(bands, *vertices.shape), colours.new_empty(bands, *colours.shape)
+    inputs = [BAND_ROWS, *arrays(vertices, colours, faces, num_faces, mesh)]
     centres = _pixels(image_size, vertices)
     rest = arrays(vertices.new_tensor(settings), *outputs, *upstream, *grads)
-    for_ranges(layer_kernels.rasterize_backward, len(vertices), [*inputs, *centres, *rest])
-    return grads
+    items = len(vertices) * bands
+    for_ranges(layer_kernels.rasterize_backward, items, [*inputs, *centres, *rest])
+    return (grads[0][0], grads[1][0]) if bands == 1 else (grads[0].sum(0), grads[1].sum(0))
 
 
 @_rasterize_backward.register_fake
@@ -92,18 +97,31 @@ def _(vertices, colours, faces, num_faces, mesh, image_size, settings, outputs, 
 
 def _save(ctx, inputs, output):
     *tensors, ctx.image_size, ctx.settings = inputs
-    ctx.save_for_backward(*tensors, *output[:2])
+    ctx.save_for_backward(*tensors, *output)
 
 
 def _backward(ctx, *upstream):
-    *tensors, colour, log_weight = ctx.saved_tensors
-    grads = _rasterize_backward(
-        *tensors, ctx.image_size, ctx.settings, [colour, log_weight], list(upstream)
-    )
+    tensors, outputs = ctx.saved_tensors[:5], list(ctx.saved_tensors[5:])
+    grads = _rasterize_backward(*tensors, ctx.image_size, ctx.settings, outputs, list(upstream))
     return *grads, None, None, None, None, None
 
 
 _rasterize.register_autograd(_backward, setup_context=_save)
+
+
+def _settings(softness: RenderSpec, projected: ProjectedMeshes) -> list[float]:
+    """Return the numbers that the kernels want; their docstring says which."""
+    fall = 1.0 / ((softness.far - softness.near) * softness.gamma)
+    blur = blur_radius(softness.sigma)
+    pixel = 2.0 / min(projected.image_size)
+    opaque = OPAQUE[projected.vertices.dtype]
+    inverse = 1.0 / softness.sigma
+    return [inverse, -blur * inverse, softness.far * fall, fall, pixel, blur**0.5, opaque]
+
+
+def _bands(image_size: tuple[int, int] | list[int]) -> int:
+    """Return into how many bands of rows an image is cut."""
+    return -(-image_size[0] // BAND_ROWS)
 
 
 def _empty_maps(like: Tensor, image_size: list[int]) -> tuple[Tensor, Tensor, Tensor]:
