@@ -98,12 +98,22 @@ def check_instances(bank: MeshBank, instances: Instances) -> None:
                 f"render: {name} must be {[*identity.shape, *tail]}, one per object, got "
                 f"{list(value.shape)}"
             )
-    if identity.numel() and not -1 <= int(identity.min()) <= int(identity.max()) < len(bank.meshes):
+    if not torch.compiler.is_compiling():  # else the backend's operations look at the values
+        check_identity(identity, len(bank.meshes))
+    _check_kind(poses, bank=bank.vertices, scale=instances.scale, colour=instances.colour)
+
+
+def check_identity(identity: Int[Tensor, "*object"], num_meshes: int) -> None:
+    """Refuse an identity that names no mesh.
+
+    Raises:
+        ValueError: there is one.
+    """
+    if identity.numel() and not -1 <= int(identity.min()) <= int(identity.max()) < num_meshes:
         raise ValueError(
-            f"render: identity must lie between -1 (absent) and {len(bank.meshes) - 1} (the last "
+            f"render: identity must lie between -1 (absent) and {num_meshes - 1} (the last "
             f"mesh), got {int(identity.min())} to {int(identity.max())}"
         )
-    _check_kind(poses, bank=bank.vertices, scale=instances.scale, colour=instances.colour)
 
 
 def place(instances: Instances, camera: Camera, light: Light) -> Placement:

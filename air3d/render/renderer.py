@@ -45,6 +45,11 @@ def render_layers(
         ValueError: shapes, precisions or devices do not fit together, or no backend fits them.
     """
     check_inputs(bank, instances, camera, light)
+    if not torch.compiler.is_compiling() and light.specular.any():
+        raise ValueError(
+            "render: light must have no specular part, as layers show no highlights; leave it "
+            "at 0, or render fragments with phong_shading"
+        )
     rasterizer = _choose(backend, instances.object_to_world)
     placement = place(instances, camera, light)
     layers = rasterizer.rasterize_layers(rasterizer.project(bank, placement), softness)

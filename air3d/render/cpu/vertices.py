@@ -5,7 +5,7 @@ from torch import Tensor
 
 from air3d.render.cpu import vertex_kernels
 from air3d.render.cpu.threads import arrays
-from air3d.render.instances import Placement
+from air3d.render.instances import Placement, check_identity
 from air3d.render.layers import ProjectedMeshes
 from air3d.scene.assets import MeshBank
 
@@ -58,6 +58,7 @@ def _project(
     num_vertices: Tensor,
     mesh: Tensor,
 ) -> tuple[Tensor, Tensor]:
+    check_identity(mesh, len(vertices))
     shape = (len(to_ndc), *vertices.shape[1:])
     projected, lit = to_ndc.new_empty(shape), to_ndc.new_empty(shape)
     inputs = (to_ndc, source, ambient, diffuse, vertices, normals, colours)
