@@ -1,5 +1,9 @@
 """The CPU backend: Numba kernels as torch operations, on threads that survive a fork."""
 
+import sys
+from pathlib import Path
+
+from air3d.render.cpu import layer_kernels
 from air3d.render.cpu.composite import composite
 from air3d.render.cpu.expected_composite import expected_composite
 from air3d.render.cpu.ground import trace_ground
@@ -18,3 +22,17 @@ __all__ = [
     "trace_ground",
     "visibility",
 ]
+
+
+def _announce_compilation() -> None:
+    """Say why the first call takes so long, where Numba's cache holds no kernels yet."""
+    cache = Path(layer_kernels.rasterize.stats.cache_path)
+    if not any(cache.glob("layer_kernels.rasterize-*.nbi")):
+        print(
+            "air3d: the renderer's kernels are compiled when first used (some 20 seconds) and "
+            f"kept in {cache}",
+            file=sys.stderr,
+        )
+
+
+_announce_compilation()
