@@ -1,7 +1,6 @@
 """From images to scene estimates: one pass of the guide, then refinement through the renderer."""
 
 import dataclasses
-import math
 from dataclasses import dataclass
 
 import torch
@@ -15,11 +14,8 @@ from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.poses import standard_deviations_on_plane
 from air3d.objectives import count_log_prob
+from air3d.refinement import log_likelihood, refine
 from air3d.scene import ABSENT, Scenes
-
-_POSITION_RATE = 0.01
-_YAW_RATE = 0.02
-_SETTLE = 0.01
 
 
 def infer(
@@ -82,53 +78,6 @@ def try_yaws(decoder: SceneDecoder, images: Tensor, mode: SceneMode) -> Scenes:
         best = torch.stack(scores).argmax(dim=0)
         scenes = dataclasses.replace(scenes, yaw=turned[best, torch.arange(len(best))])
     return scenes
-
-
-def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
-    """Climb log p(x | z) in position (along the plane) and yaw by Adam; keep each image's best.
-
-    The rates fall along a cosine from 0.01 of an object's diameter and 0.02 radians a step.
-    """
-    unit = max(mesh.diameter for mesh in decoder.bank.meshes)
-    xy = (scenes.position[..., :2] / unit).clone().requires_grad_()
-    yaw = scenes.yaw.clone().requires_grad_()
-    groups = [{"params": [xy], "lr": _POSITION_RATE}, {"params": [yaw], "lr": _YAW_RATE}]
-    optimiser = torch.optim.Adam(groups, betas=(0.8, 0.95))
-    schedule = torch.optim.lr_scheduler.LambdaLR(
-        optimiser,
-        lambda step: _SETTLE + (1 - _SETTLE) * 0.5 * (1 + math.cos(math.pi * step / steps)),
-    )
-
-    def current() -> Scenes:
-        position = torch.cat([unit * xy, scenes.position[..., 2:]], dim=-1)
-        return dataclasses.replace(scenes, position=position, yaw=yaw)
-
-    best = scenes
-    best_score = torch.full((len(scenes),), -math.inf, device=images.device)
-    with torch.enable_grad():  # also where the caller has switched gradients off
-        for _ in range(steps + 1):
-            here = current()
-            score = log_likelihood(decoder, images, here)
-            best, best_score = _better(best, best_score, here, score.detach())
-            optimiser.zero_grad()
-            (-score.sum()).backward()
-            optimiser.step()
-            schedule.step()
-    return best
-
-
-def log_likelihood(
-    decoder: SceneDecoder, images: Tensor, scenes: Scenes
-) -> Float[Tensor, " batch"]:
-    """Return log p(x | scene); gradients reach the scenes' positions and yaws."""
-    return gaussian_log_likelihood(images, decoder.image(scenes)[:, None], decoder.noise_std)[:, 0]
-
-
-def _better(best: Scenes, best_score: Tensor, new: Scenes, score: Tensor) -> tuple[Scenes, Tensor]:
-    wins = score > best_score
-    position = torch.where(wins[:, None, None], new.position.detach(), best.position)
-    yaw = torch.where(wins[:, None], new.yaw.detach(), best.yaw)
-    return Scenes(best.identity, position, yaw), torch.where(wins, score, best_score)
 
 
 def _scene_mode(unrolled: Unrolled[PoseLatents]) -> SceneMode:

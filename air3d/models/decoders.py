@@ -13,7 +13,7 @@ from air3d.models.patches import PatchDecoder
 from air3d.objectives import NO_OBJECT
 from air3d.render import Instances, light_of, render_layers, render_scenes
 from air3d.render.composite import squared_error
-from air3d.scene import Mesh, MeshBank, Scenes, SceneSpec, camera_of
+from air3d.scene import Mesh, MeshBank, RenderSpec, Scenes, SceneSpec, camera_of
 
 
 def gaussian_log_likelihood(
@@ -129,7 +129,13 @@ class SceneDecoder(Decoder):
         error = squared_error(layers, selection, self.background, images.movedim(1, -1).cpu())
         return _gaussian_log_density(error.to(images.device), images[0].numel(), self.noise_std)
 
-    def image(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
-        """Render whole scenes; gradients reach their positions and yaws."""
+    def image(
+        self, scenes: Scenes, softness: RenderSpec | None = None
+    ) -> Float[Tensor, "batch 3 height width"]:
+        """Render whole scenes; gradients reach their positions and yaws.
+
+        ``softness`` is the scene file's if none is given.
+        """
         device = scenes.position.device
-        return render_scenes(self.spec, self.bank, self.camera, scenes.to("cpu")).to(device)
+        spec = self.spec.model_copy(update={"render": softness or self.spec.render})
+        return render_scenes(spec, self.bank, self.camera, scenes.to("cpu")).to(device)

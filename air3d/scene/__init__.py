@@ -11,6 +11,7 @@ from air3d.scene.mesh_files import MeshFileError, load_assets, load_mesh
 from air3d.scene.prior import ABSENT, ScenePrior, Scenes, camera_of
 from air3d.scene.spec import (
     GlimpseSpec,
+    PullInSpec,
     RenderSpec,
     SceneFileError,
     SceneSpec,
@@ -24,6 +25,7 @@ __all__ = [
     "Mesh",
     "MeshBank",
     "MeshFileError",
+    "PullInSpec",
     "RenderSpec",
     "ScenePrior",
     "SceneFileError",

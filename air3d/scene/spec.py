@@ -155,6 +155,27 @@ class RenderSpec(_Strict):
         return self
 
 
+class PullInSpec(_Strict):
+    """How refinement sees objects that lie far from where it looks for them.
+
+    The renderer's gradient reaches no farther than an edge's blur. So for the first ``fraction``
+    of its steps refinement renders softly and compares images of few pixels, both ever sharper,
+    until it goes by ``render`` and the full image.
+
+    Attributes:
+        sigma, gamma: softness at the start; it falls geometrically to that of ``render``, and
+            stays there if that is softer.
+        coarsest: shorter side (pixels) of the images that are compared at the start; each of the
+            image pyramid's levels doubles it. ``image_size``'s own shorter side: no pyramid.
+        fraction: share of the steps; 0 goes without all of this.
+    """
+
+    sigma: float = Field(default=1e-3, gt=0.0, le=0.1)
+    gamma: float = Field(default=1e-2, gt=0.0, le=1.0)
+    coarsest: int = Field(default=4, ge=1)
+    fraction: float = Field(default=0.5, ge=0.0, le=0.9)
+
+
 class SceneSpec(_Strict):
     """A generative model whose decoder is the mesh renderer.
 
@@ -171,6 +192,7 @@ class SceneSpec(_Strict):
     light: LightSpec = LightSpec()
     background: Colour = (0.0, 0.0, 0.0)
     render: RenderSpec = RenderSpec()
+    pull_in: PullInSpec = PullInSpec()
     noise_std: float = Field(default=0.02, gt=0.0, le=1.0)
     folder: Path = Field(default=Path(), exclude=True)
 
