@@ -7,7 +7,6 @@ likelihood with a wider basin. What is reported of a scene is always the likelih
 import math
 from dataclasses import dataclass
 
-import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import conv2d, pad

@@ -26,7 +26,7 @@ __all__ = [
 
 def _announce_compilation() -> None:
     """Say why the first call takes so long, where Numba's cache holds no kernels yet."""
-    cache = Path(layer_kernels.rasterize.stats.cache_path)
+    cache = Path(layer_kernels.rasterize.stats.cache_path or "")
     if not any(cache.glob("layer_kernels.rasterize-*.nbi")):
         print(
             "air3d: the renderer's kernels are compiled when first used (some 20 seconds) and "
