@@ -1,6 +1,7 @@
 """Kernels are compiled once: the first call says so, later ones find them kept."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -32,6 +33,8 @@ def test_compilation_is_announced_until_kernels_are_kept(tmp_path):
     kept = first.stdout.strip()
     assert first.stderr.count("kernels are compiled when first used") == 1
     assert f"kept in {kept}" in first.stderr and str(tmp_path) in kept
+    seconds = re.findall(r"air3d: compiled composite_kernels\.\w+ in (\d+\.\d) s", first.stderr)
+    assert len(seconds) == 1 and float(seconds[0]) > 0.0
     with open(f"{kept}/layer_kernels.rasterize-1.py311.nbi", "wb"):
         pass
     assert "compiled" not in run(tmp_path).stderr

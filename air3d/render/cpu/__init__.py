@@ -3,7 +3,10 @@
 import sys
 from pathlib import Path
 
+from numba.core import event
+
 from air3d.render.cpu import layer_kernels
+from air3d.render.cpu.compilation import CompilationReport
 from air3d.render.cpu.composite import composite
 from air3d.render.cpu.expected_composite import expected_composite
 from air3d.render.cpu.ground import trace_ground
@@ -29,10 +32,10 @@ def _announce_compilation() -> None:
     cache = Path(layer_kernels.rasterize.stats.cache_path or "")
     if not any(cache.glob("layer_kernels.rasterize-*.nbi")):
         print(
-            "air3d: the renderer's kernels are compiled when first used (some 20 seconds) and "
-            f"kept in {cache}",
+            f"air3d: the renderer's kernels are compiled when first used and kept in {cache}",
             file=sys.stderr,
         )
 
 
 _announce_compilation()
+event.register("numba:compile", CompilationReport())
