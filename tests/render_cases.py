@@ -95,13 +95,16 @@ class Scene:
             "diffuse": self.light.diffuse,
         }
 
-    def layers(self, backend: str, softness: RenderSpec = SOFT) -> Layers:
+    def layers(
+        self, backend: str, softness: RenderSpec = SOFT, *, with_depth: bool = False
+    ) -> Layers:
         return render_layers(
             self.bank,
             self.instances,
             self.camera,
             light=self.light,
             softness=softness,
+            with_depth=with_depth,
             backend=backend,
         )
 

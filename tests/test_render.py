@@ -247,6 +247,7 @@ def test_float32_stays_float32():
     """No arithmetic of the kernels is promoted, but for what they sum in float64 on purpose."""
     scene = random_scene(0, batch=1, objects=1, image_size=(16, 16)).to(torch.float32)
     scene.images("cpu", prefix_selection(1)).rgb.sum().backward()
+    scene.layers("cpu", with_depth=True).depth.sum().backward()
     render_depth(scene.bank, scene.instances, scene.camera)
     kernels = [vertex_kernels.project, layer_kernels.rasterize, layer_kernels.rasterize_backward]
     for kernel in (*kernels, depth_kernels.depth, composite_kernels.composite):

@@ -68,7 +68,8 @@ def test_projecting_keeps_torchs_rules():
     torch.library.opcheck(vertices._project, (*leaves, *meshes, placement.mesh))
 
 
-def test_rasterizing_keeps_torchs_rules():
+@pytest.mark.parametrize("with_depth", [False, True])
+def test_rasterizing_keeps_torchs_rules(with_depth):
     scene = tiny_scene()
     projected = cpu.project(scene.bank, place(scene.instances, scene.camera, scene.light))
     arguments = (
@@ -79,6 +80,7 @@ def test_rasterizing_keeps_torchs_rules():
         projected.mesh,
         list(projected.image_size),
         layers._settings(RenderSpec(), projected),
+        with_depth,
     )
     torch.library.opcheck(layers._rasterize, arguments)
 

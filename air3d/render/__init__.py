@@ -3,9 +3,10 @@
 Two paths share cameras, lights and meanings. The *fused* one is for learning: each object is
 rasterized once, softly, into a layer (:func:`render_layers`), and layers are merged exactly into
 images (:func:`composite`), so every prefix of a scene and every combination of candidates is
-compositing, not rendering; all faces count and none is stored. :func:`render` does both. The
-*fragments* path is PyTorch3D's contract, stage by stage: :func:`pack_instances`,
-:func:`project_faces`, :func:`rasterize` (the nearest faces of every pixel), a shading, a blend.
+compositing, not rendering; all faces count and none is stored. :func:`render` does both, and
+:func:`render_with_depth` returns alpha and soft depth beside the colours. The *fragments* path is
+PyTorch3D's contract, stage by stage: :func:`pack_instances`, :func:`project_faces`,
+:func:`rasterize` (the nearest faces of every pixel), a shading, a blend.
 
 Softness has PyTorch3D's meanings (``sigma``, ``gamma``), and so have the steps per pixel and
 face. Backends compute the same values: ``cpu`` (Numba), ``reference`` (plain torch, any device
@@ -37,7 +38,7 @@ from air3d.render.instances import Instances
 from air3d.render.layers import Layers
 from air3d.render.lights import Light, ambient_light, directional_light, light_of, point_light
 from air3d.render.rasterize import rasterize
-from air3d.render.renderer import render, render_layers, render_scenes
+from air3d.render.renderer import render, render_layers, render_scenes, render_with_depth
 from air3d.render.shade import gouraud_shading, interpolate, phong_shading, texels
 from air3d.render.surfaces import (
     Surfaces,
@@ -83,6 +84,7 @@ __all__ = [
     "render_depth",
     "render_layers",
     "render_scenes",
+    "render_with_depth",
     "sigmoid_alpha_blend",
     "soft_depth",
     "softmax_alpha_blend",

@@ -136,7 +136,7 @@ def soft_depth(
     """Return a mean depth: each fragment, nearest first, takes its probability of what is left.
 
     What the fragments leave of 1 goes to ``background``. Gradients reach the fragments' depths
-    and distances.
+    and distances. :func:`air3d.render.render_with_depth` weighs depths as colours instead.
 
     Source: PyTorch3D's SoftDepthShader.
     """

@@ -17,7 +17,8 @@ def render_depth(
 ) -> Float[Tensor, "batch object height width"]:
     """Return the depth (metres) of each object's nearest face at the pixel centres.
 
-    inf where the object does not cover the centre. Discrete: nothing gets gradients.
+    inf where the object does not cover the centre. Discrete: nothing gets gradients; the depth of
+    :func:`air3d.render.render_with_depth` is soft and has them.
 
     Raises:
         ValueError: shapes, precisions or devices do not fit together, or an identity names no

@@ -7,7 +7,7 @@ noise of it.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -84,7 +84,9 @@ def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
     )
 
 
-def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers:
+def rasterize_layers(
+    projected: ProjectedMeshes, softness: RenderSpec, *, with_depth: bool
+) -> Layers:
     """Rasterize every mesh into a layer, [layer, height, width].
 
     Gradients reach the projected vertices and colours, and the textures.
@@ -92,13 +94,13 @@ def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers
     pixels = _pixel_grid(projected)
     # No layer at all, to begin with: scenes may have no objects.
     nothing = (projected.vertices + projected.colours)[:0, :1].expand(0, len(pixels), 3)
-    layers = [(nothing, nothing[..., 0], nothing[..., 0])]
+    layers = [Layers(nothing, nothing[..., 0], nothing[..., 0], nothing[..., 0])]
     for layer, faces in enumerate(_faces_of_layers(projected)):
         corners, paint = projected.vertices[layer][faces], _paint(projected, layer, faces)
-        colour, log_weight, log_transmittance = _soft_layer(corners, paint, pixels, softness)
-        layers.append((colour[None], log_weight[None], log_transmittance[None]))
-    maps = (torch.cat(part) for part in zip(*layers, strict=True))
-    return Layers(*(part.unflatten(1, projected.image_size) for part in maps))
+        layers.append(_soft_layer(corners, paint, pixels, softness))
+    parts = zip(*(vars(layer).values() for layer in layers), strict=True)
+    maps = Layers(*(torch.cat(part).unflatten(1, projected.image_size) for part in parts))
+    return maps if with_depth else replace(maps, depth=None)
 
 
 def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
@@ -198,8 +200,8 @@ def _soft_layer(
     paint: _Paint,
     pixels: Float[Tensor, "pixel 1 2"],
     softness: RenderSpec,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Rasterize one mesh: mean colour [P, 3], log-weight [P] and log-transmittance [P]."""
+) -> Layers:
+    """Rasterize one mesh into a layer, [1, pixel]."""
     weights, valid = _barycentric(corners, pixels)
     weights = _perspective(weights, corners[:, :, 2])
     inside = (weights > 0).all(dim=-1)
@@ -215,11 +217,13 @@ def _soft_layer(
     log_weights = torch.nn.functional.logsigmoid(signed) + z_inv / softness.gamma
     log_weights = torch.where(hit, log_weights, -math.inf)
     share = masked_softmax(log_weights, dim=1)
-    colour = torch.einsum("pf,pfc->pc", share, paint.at(bary))
-    log_weight = _logsumexp(log_weights, dim=1)
     missed = torch.where(hit, -torch.nn.functional.softplus(signed), 0.0).sum(dim=1)
-    log_transmittance = missed.clamp(min=OPAQUE[missed.dtype])
-    return colour, log_weight, log_transmittance
+    return Layers(
+        colour=torch.einsum("pf,pfc->pc", share, paint.at(bary))[None],
+        log_weight=_logsumexp(log_weights, dim=1)[None],
+        log_transmittance=missed.clamp(min=OPAQUE[missed.dtype])[None],
+        depth=(share * torch.where(hit, z, 0.0)).sum(dim=1)[None],
+    )
 
 
 def _logsumexp(values: Tensor, dim: int) -> Tensor:

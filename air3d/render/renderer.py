@@ -3,12 +3,12 @@
 from types import ModuleType
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.geometry import Camera
 from air3d.render import reference
-from air3d.render.composite import composite
+from air3d.render.composite import Composite, composite
 from air3d.render.instances import Instances, check_inputs, place
 from air3d.render.layers import Layers
 from air3d.render.lights import Light, light_of
@@ -24,6 +24,7 @@ def render_layers(
     *,
     light: Light,
     softness: RenderSpec,
+    with_depth: bool = False,
     backend: str = "auto",
 ) -> Layers:
     """Rasterize every object once, softly, into a layer of its own.
@@ -39,6 +40,7 @@ def render_layers(
         camera: one camera per scene, or one for all.
         light: one per scene, or one for all; without highlights.
         softness: sigma, gamma and the depths they refer to.
+        with_depth: whether layers hold their mean depth too, which costs a little more.
         backend: ``cpu`` (Numba), ``reference`` (plain torch), or ``auto``: ``cpu`` for CPU tensors.
 
     Raises:
@@ -52,7 +54,8 @@ def render_layers(
         )
     rasterizer = _choose(backend, instances.object_to_world)
     placement = place(instances, camera, light)
-    layers = rasterizer.rasterize_layers(rasterizer.project(bank, placement), softness)
+    projected = rasterizer.project(bank, placement)
+    layers = rasterizer.rasterize_layers(projected, softness, with_depth=with_depth)
     return layers.unflatten(*placement.shape)
 
 
@@ -71,8 +74,38 @@ def render(
     Gradients reach all that :func:`render_layers` names, and ``background``.
     """
     layers = render_layers(bank, instances, camera, light=light, softness=softness, backend=backend)
-    everything = torch.arange(instances.identity.shape[1])[None]
-    return composite(layers, everything, background).rgb[:, 0]
+    return composite(layers, _everything(instances), background).rgb[:, 0]
+
+
+def render_with_depth(
+    bank: MeshBank,
+    instances: Instances,
+    camera: Camera,
+    *,
+    light: Light,
+    softness: RenderSpec,
+    background: Float[Tensor, "3"],
+    backend: str = "auto",
+) -> Composite:
+    """Render whole scenes with their alpha and their soft depth; arguments as above.
+
+    The depth at a pixel is the mean of its faces' depths (metres), weighted as their colours are:
+    it belongs to the objects alone, however little they cover, and is 0 where there are none.
+    Gradients reach what :func:`render` names (depth and alpha tell nothing of colours and light).
+    :func:`air3d.render.render_depth` is the crisp depth, without gradients.
+    """
+    layers = render_layers(
+        bank,
+        instances,
+        camera,
+        light=light,
+        softness=softness,
+        with_depth=True,
+        backend=backend,
+    )
+    images = composite(layers, _everything(instances), background)
+    assert images.depth is not None
+    return Composite(images.rgb[:, 0], images.alpha[:, 0], images.depth[:, 0])
 
 
 def render_scenes(
@@ -91,6 +124,11 @@ def render_scenes(
         background=torch.tensor(spec.background),
     )
     return rgb.movedim(-1, 1)
+
+
+def _everything(instances: Instances) -> Int[Tensor, "1 object"]:
+    """Return the selection of one image of all objects."""
+    return torch.arange(instances.identity.shape[1])[None]
 
 
 def _choose(backend: str, like: Tensor) -> ModuleType:

@@ -14,7 +14,8 @@ Every kernel releases the GIL and works on a range of items, each a band of rows
 which belongs to one call alone; so results do not depend on the number of threads. Constants are
 float32 and literals that meet a float are among them: a bare literal would promote float32
 arithmetic to float64, while a float32 constant leaves float64 arithmetic as it is. No kernel calls
-one of another file, as Numba's cache would not notice when that changes.
+one of another file, as Numba's cache would not notice when that changes. What is not asked for is
+None, a type of its own: Numba compiles kernels that know nothing of it.
 
 Under clipping the barycentric coordinates are c_i = max(q_i, 0) / sum max(q_j, 0) with
 q_i = E_i z_j z_k (E_i the edge function): the area and the perspective denominator of PyTorch3D's
@@ -54,8 +55,10 @@ RADIUS = np.float32(math.hypot(WIDE - 1, HIGH - 1) / 2 * 1.01)
 
 # Where a tile's accumulators begin: the product of 1 - prob, the running maximum, the sums.
 CLEAR, NEAREST, WEIGHT, RED, GREEN, BLUE, TILE = (LANES * k for k in range(7))
+# And where that of the depth begins, if it is asked for.
+DEPTH, DEEP_TILE = TILE, TILE + LANES
 # In the backward pass, where what its pixels pass down begins: the gradients of the colours, of
-# the log-weight (less what the mean colour takes of it) and of the log-transmittance.
+# the log-weight (less what the means take of it) and of the log-transmittance.
 UP_RED, UP_GREEN, UP_BLUE, UP_WEIGHT, LOG_WEIGHT, UP_CLEAR = (LANES * k for k in range(6))
 # And behind that, a face's gradients from this tile: place and colour of its three corners.
 (
@@ -63,6 +66,7 @@ UP_RED, UP_GREEN, UP_BLUE, UP_WEIGHT, LOG_WEIGHT, UP_CLEAR = (LANES * k for k in
     WIDE_TILE,
 ) = (TILE + LANES * k for k in range(19))  # fmt: skip
 SUMS = WIDE_TILE - TILE
+UP_DEPTH, WIDE_DEEP_TILE = WIDE_TILE, WIDE_TILE + LANES
 # Where a batch's quantities begin, one value per face. X0 and Y0 are the place of corner 0 on the
 # image; corners 1 and 2 are relative to it. Edge i lies opposite corner i and runs on from corner
 # i + 1; T is its unit vector, L its length, I = 1 / L, P_i = 1 / z_i, Q_i = z_j z_k, M = L Q.
@@ -222,7 +226,7 @@ def _reaches(batch, k, u, v, reach, step):
 
 
 @njit(**INLINE)
-def _add_face(batch, k, u, v, settings, pixels, tile):
+def _add_face(batch, k, u, v, settings, pixels, tile, depth):
     """Add face k to the tile whose first pixel lies (u, v) from its corner 0."""
     inv_sigma, faintest, nearest = settings[0], settings[1], settings[2]
     fall, step = settings[3], settings[4]
@@ -250,8 +254,8 @@ def _add_face(batch, k, u, v, settings, pixels, tile):
         hit = signed > faintest and total > TINY
         odds = _exp(min(max(-signed, HIDDEN), FAINT))
         covered, scale = ONE / (ONE + odds), ONE / total
-        nearness = nearest - fall * ((q0 * z0 + q1 * z1 + q2 * z2) * scale)
-        nearness = nearness if hit else LOWEST
+        z = (q0 * z0 + q1 * z1 + q2 * z2) * scale
+        nearness = nearest - fall * z if hit else LOWEST
         before = pixels[tile, NEAREST + i]
         ahead = nearness - before
         factor = _exp(max(-abs(ahead), HIDDEN))
@@ -266,10 +270,12 @@ def _add_face(batch, k, u, v, settings, pixels, tile):
         pixels[tile, RED + i] = red * kept + (q0 * r0 + q1 * r1 + q2 * r2) * share
         pixels[tile, GREEN + i] = green * kept + (q0 * g0 + q1 * g1 + q2 * g2) * share
         pixels[tile, BLUE + i] = blue * kept + (q0 * b0 + q1 * b1 + q2 * b2) * share
+        if depth is not None:
+            pixels[tile, DEPTH + i] = pixels[tile, DEPTH + i] * kept + z * weight
 
 
 @njit(**INLINE)
-def _clear(pixels, tile):
+def _clear(pixels, tile, depth):
     """Reset a tile's accumulators."""
     for i in range(LANES):
         pixels[tile, CLEAR + i] = ONE
@@ -278,10 +284,13 @@ def _clear(pixels, tile):
         pixels[tile, RED + i] = ZERO
         pixels[tile, GREEN + i] = ZERO
         pixels[tile, BLUE + i] = ZERO
+        if depth is not None:
+            pixels[tile, DEPTH + i] = ZERO
 
 
 @njit(**INLINE)
-def _finish(pixels, tile, layer, row0, column0, opaque, colour, log_weight, log_transmittance):
+def _finish(pixels, tile, layer, row0, column0, opaque,
+            colour, log_weight, log_transmittance, depth):  # fmt: skip
     """Write a tile's pixels to the maps, those that lie in the image and were hit."""
     for i in range(LANES):
         row, column = row0 + i // WIDE, column0 + i % WIDE
@@ -292,14 +301,18 @@ def _finish(pixels, tile, layer, row0, column0, opaque, colour, log_weight, log_
             for channel in range(3):
                 total = pixels[tile, RED + channel * LANES + i]
                 colour[layer, row, column, channel] = total / weight
+            if depth is not None:
+                depth[layer, row, column] = pixels[tile, DEPTH + i] / weight
 
 
 @njit(**FAST)
 def rasterize(
     start, stop, band_rows, vertices, colours, faces, num_faces, mesh, xs, ys, settings,
-    colour, log_weight, log_transmittance,
+    colour, log_weight, log_transmittance, depth,
 ):  # fmt: skip
-    """Fill the three output maps; item ``layer * bands + band`` is a band of rows of a layer.
+    """Fill the output maps, which end with the depth or None.
+
+    Item ``layer * bands + band`` is a band of rows of a layer.
 
     ``settings`` holds 1 / sigma, the signed distance over sigma at the blur radius, what
     z_inv / gamma is made of (its value at depth 0 and its fall per metre), the distance between
@@ -308,9 +321,10 @@ def rasterize(
     height, width = len(ys), len(xs)
     bands, across = (height + band_rows - 1) // band_rows, (width + WIDE - 1) // WIDE
     step, reach, opaque = settings[4], settings[5], settings[6]
-    pixels = np.empty(((band_rows + HIGH - 1) // HIGH * across, TILE), vertices.dtype)
+    row_length = TILE if depth is None else DEEP_TILE
+    pixels = np.empty(((band_rows + HIGH - 1) // HIGH * across, row_length), vertices.dtype)
     for tile in range(len(pixels)):
-        _clear(pixels, tile)
+        _clear(pixels, tile, depth)
     batch, corners = np.ones(BATCH, vertices.dtype), np.zeros(3 * LANES, np.int64)
     for item in range(start, stop):
         layer, row0 = item // bands, item % bands * band_rows
@@ -318,6 +332,8 @@ def rasterize(
         colour[layer, row0:row1] = ZERO
         log_weight[layer, row0:row1] = -INFINITY
         log_transmittance[layer, row0:row1] = ZERO
+        if depth is not None:
+            depth[layer, row0:row1] = ZERO
         m, face = mesh[layer], 0
         count = num_faces[m] if m >= 0 else 0
         while face < count:
@@ -331,24 +347,28 @@ def rasterize(
                     for column in range(left, right):
                         u = xs[column * WIDE] - batch[X0 + k]
                         if _reaches(batch, k, u, v, reach, step):
-                            _add_face(batch, k, u, v, settings, pixels, row * across + column)
+                            tile = row * across + column
+                            _add_face(batch, k, u, v, settings, pixels, tile, depth)
         top, bottom, left, right = _rectangle(vertices, layer, xs, ys, row0, row1, reach, step)
         for row in range(top, bottom):
             for column in range(left, right):
                 tile = row * across + column
                 _finish(pixels, tile, layer, row0 + row * HIGH, column * WIDE, opaque,
-                        colour, log_weight, log_transmittance)  # fmt: skip
-                _clear(pixels, tile)
+                        colour, log_weight, log_transmittance, depth)  # fmt: skip
+                _clear(pixels, tile, depth)
 
 
 @njit(**INLINE)
-def _pack(pixels, tile, layer, row0, column0, opaque, colour, log_weight, log_transmittance,
-          grad_colour, grad_log_weight, grad_log_transmittance):  # fmt: skip
+def _pack(pixels, tile, layer, row0, column0, opaque,
+          colour, log_weight, log_transmittance, depth,
+          grad_colour, grad_log_weight, grad_log_transmittance, grad_depth):  # fmt: skip
     """Put side by side what a tile's pixels pass down; nothing where nothing was hit."""
     for i in range(LANES):
         row, column = row0 + i // WIDE, column0 + i % WIDE
         for k in range(TILE // LANES):
             pixels[tile, k * LANES + i] = ZERO
+        if depth is not None:
+            pixels[tile, UP_DEPTH + i] = ZERO
         inside = row < log_weight.shape[1] and column < log_weight.shape[2]
         if inside and log_weight[layer, row, column] > -INFINITY:
             upstream = grad_log_weight[layer, row, column]
@@ -356,6 +376,9 @@ def _pack(pixels, tile, layer, row0, column0, opaque, colour, log_weight, log_tr
                 grad = grad_colour[layer, row, column, channel]
                 upstream -= grad * colour[layer, row, column, channel]
                 pixels[tile, UP_RED + channel * LANES + i] = grad
+            if depth is not None:
+                upstream -= grad_depth[layer, row, column] * depth[layer, row, column]
+                pixels[tile, UP_DEPTH + i] = grad_depth[layer, row, column]
             pixels[tile, UP_WEIGHT + i] = upstream
             pixels[tile, LOG_WEIGHT + i] = log_weight[layer, row, column]
             if log_transmittance[layer, row, column] > opaque:
@@ -363,7 +386,7 @@ def _pack(pixels, tile, layer, row0, column0, opaque, colour, log_weight, log_tr
 
 
 @njit(**INLINE)
-def _face_gradient(batch, k, u, v, settings, pixels, tile):
+def _face_gradient(batch, k, u, v, settings, pixels, tile, depth):
     """Put into a tile what it passes down to face k; begins as ``_add_face``."""
     inv_sigma, faintest, nearest = settings[0], settings[1], settings[2]
     fall, step = settings[3], settings[4]
@@ -397,8 +420,8 @@ def _face_gradient(batch, k, u, v, settings, pixels, tile):
         covered, scale = ONE / (ONE + _exp(min(max(-signed, HIDDEN), FAINT))), ONE / total
         covered = covered if hit else ZERO
         w0, w1, w2 = q0 * scale, q1 * scale, q2 * scale
-        nearness = nearest - fall * (w0 * z0 + w1 * z1 + w2 * z2)
-        ahead = nearness - pixels[tile, LOG_WEIGHT + i]
+        z = w0 * z0 + w1 * z1 + w2 * z2
+        ahead = nearest - fall * z - pixels[tile, LOG_WEIGHT + i]
         share = covered * _exp(min(max(ahead, HIDDEN), FAINT))
         red, green = pixels[tile, UP_RED + i], pixels[tile, UP_GREEN + i]
         blue = pixels[tile, UP_BLUE + i]
@@ -406,9 +429,14 @@ def _face_gradient(batch, k, u, v, settings, pixels, tile):
         up1 = red * r1 + green * g1 + blue * b1
         up2 = red * r2 + green * g2 + blue * b2
         # Of the logarithm of the fragment's weight, then of its signed distance and its depth.
-        up_weight = share * (pixels[tile, UP_WEIGHT + i] + up0 * w0 + up1 * w1 + up2 * w2)
+        up_weight = pixels[tile, UP_WEIGHT + i] + up0 * w0 + up1 * w1 + up2 * w2
+        if depth is not None:
+            up_weight += pixels[tile, UP_DEPTH + i] * z
+        up_weight *= share
         up_signed = up_weight - covered * (up_weight + pixels[tile, UP_CLEAR + i])
         up_z = -fall * up_weight
+        if depth is not None:
+            up_z += share * pixels[tile, UP_DEPTH + i]
         red, green, blue = red * share, green * share, blue * share
         pixels[tile, DR0 + i], pixels[tile, DR1 + i] = red * w0, red * w1
         pixels[tile, DG0 + i], pixels[tile, DG1 + i] = green * w0, green * w1
@@ -458,14 +486,16 @@ def _fold(sums):
 @njit(**FAST)
 def rasterize_backward(
     start, stop, band_rows, vertices, colours, faces, num_faces, mesh, xs, ys, settings,
-    colour, log_weight, log_transmittance, grad_colour, grad_log_weight, grad_log_transmittance,
+    colour, log_weight, log_transmittance, depth,
+    grad_colour, grad_log_weight, grad_log_transmittance, grad_depth,
     grad_vertices, grad_colours,
 ):  # fmt: skip
     """Fill the gradients [band, layer, vertex, 3] of vertices and colours; as ``rasterize``."""
     height, width = len(ys), len(xs)
     bands, across = (height + band_rows - 1) // band_rows, (width + WIDE - 1) // WIDE
     step, reach, opaque = settings[4], settings[5], settings[6]
-    pixels = np.empty(((band_rows + HIGH - 1) // HIGH * across, WIDE_TILE), vertices.dtype)
+    row_length = WIDE_TILE if depth is None else WIDE_DEEP_TILE
+    pixels = np.empty(((band_rows + HIGH - 1) // HIGH * across, row_length), vertices.dtype)
     batch, corners = np.ones(BATCH, vertices.dtype), np.zeros(3 * LANES, np.int64)
     sums = np.empty(SUMS, vertices.dtype)
     for item in range(start, stop):
@@ -477,8 +507,9 @@ def rasterize_backward(
         for row in range(top, bottom):
             for column in range(left, right):
                 _pack(pixels, row * across + column, layer, row0 + row * HIGH, column * WIDE,
-                      opaque, colour, log_weight, log_transmittance,
-                      grad_colour, grad_log_weight, grad_log_transmittance)  # fmt: skip
+                      opaque, colour, log_weight, log_transmittance, depth,
+                      grad_colour, grad_log_weight, grad_log_transmittance,
+                      grad_depth)  # fmt: skip
         m, face = mesh[layer], 0
         count = num_faces[m] if m >= 0 else 0
         while face < count:
@@ -494,7 +525,7 @@ def rasterize_backward(
                         u = xs[column * WIDE] - batch[X0 + k]
                         if _reaches(batch, k, u, v, reach, step):
                             tile = row * across + column
-                            _face_gradient(batch, k, u, v, settings, pixels, tile)
+                            _face_gradient(batch, k, u, v, settings, pixels, tile, depth)
                             for i in range(SUMS):
                                 sums[i] += pixels[tile, TILE + i]
                 _fold(sums)

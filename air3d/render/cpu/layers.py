@@ -1,5 +1,7 @@
 """Rasterize projected meshes softly into layers, one range of layers per thread."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -16,12 +18,14 @@ BAND_ROWS = 64
 """Rows of an image that one call works on; a larger image keeps several threads busy."""
 
 
-def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers:
+def rasterize_layers(
+    projected: ProjectedMeshes, softness: RenderSpec, *, with_depth: bool
+) -> Layers:
     """Rasterize every mesh into a layer, [layer, height, width].
 
     Gradients reach the projected vertices and colours.
     """
-    maps = _rasterize(
+    colour, log_weight, log_transmittance, depth = _rasterize(
         projected.vertices,
         projected.colours,
         projected.faces,
@@ -29,8 +33,9 @@ def rasterize_layers(projected: ProjectedMeshes, softness: RenderSpec) -> Layers
         projected.mesh,
         list(projected.image_size),
         _settings(softness, projected),
+        with_depth,
     )
-    return Layers(*maps)
+    return Layers(colour, log_weight, log_transmittance, depth if with_depth else None)
 
 
 def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
@@ -51,19 +56,20 @@ def _rasterize(
     mesh: Tensor,
     image_size: list[int],
     settings: list[float],
-) -> tuple[Tensor, Tensor, Tensor]:
-    """``settings``: what the kernels' docstring says."""
-    outputs = _empty_maps(vertices, image_size)
+    with_depth: bool,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """``settings``: what the kernels' docstring says. A depth not asked for has no pixels."""
+    outputs = _empty_maps(vertices, image_size, with_depth)
     inputs = [BAND_ROWS, *arrays(vertices, colours, faces, num_faces, mesh)]
-    rest = [*_pixels(image_size, vertices), *arrays(vertices.new_tensor(settings), *outputs)]
+    inputs += [*_pixels(image_size, vertices), *arrays(vertices.new_tensor(settings))]
     items = len(vertices) * _bands(image_size)
-    for_ranges(layer_kernels.rasterize, items, [*inputs, *rest])
+    for_ranges(layer_kernels.rasterize, items, [*inputs, *_map_arrays(outputs)])
     return outputs
 
 
 @_rasterize.register_fake
-def _(vertices, colours, faces, num_faces, mesh, image_size, settings):
-    return _empty_maps(vertices, image_size)
+def _(vertices, colours, faces, num_faces, mesh, image_size, settings, with_depth):
+    return _empty_maps(vertices, image_size, with_depth)
 
 
 @torch.library.custom_op("air3d::rasterize_layers_backward", mutates_args=())
@@ -78,15 +84,14 @@ def _rasterize_backward(
     outputs: list[Tensor],
     upstream: list[Tensor],
 ) -> tuple[Tensor, Tensor]:
-    """``outputs``: the layers' three maps; ``upstream``: their gradients."""
+    """``outputs``: the layers' four maps; ``upstream``: their gradients."""
     bands = _bands(image_size)
     # A buffer for each band, and their sum in a fixed order: the same on any number of threads.
     grads = vertices.new_empty(bands, *vertices.shape), colours.new_empty(bands, *colours.shape)
     inputs = [BAND_ROWS, *arrays(vertices, colours, faces, num_faces, mesh)]
-    centres = _pixels(image_size, vertices)
-    rest = arrays(vertices.new_tensor(settings), *outputs, *upstream, *grads)
-    items = len(vertices) * bands
-    for_ranges(layer_kernels.rasterize_backward, items, [*inputs, *centres, *rest])
+    inputs += [*_pixels(image_size, vertices), *arrays(vertices.new_tensor(settings))]
+    inputs += [*_map_arrays(outputs), *_map_arrays(upstream), *arrays(*grads)]
+    for_ranges(layer_kernels.rasterize_backward, len(vertices) * bands, inputs)
     return (grads[0][0], grads[1][0]) if bands == 1 else (grads[0].sum(0), grads[1].sum(0))
 
 
@@ -96,14 +101,14 @@ def _(vertices, colours, faces, num_faces, mesh, image_size, settings, outputs, 
 
 
 def _save(ctx, inputs, output):
-    *tensors, ctx.image_size, ctx.settings = inputs
+    *tensors, ctx.image_size, ctx.settings, _ = inputs
     ctx.save_for_backward(*tensors, *output)
 
 
 def _backward(ctx, *upstream):
     tensors, outputs = ctx.saved_tensors[:5], list(ctx.saved_tensors[5:])
     grads = _rasterize_backward(*tensors, ctx.image_size, ctx.settings, outputs, list(upstream))
-    return *grads, None, None, None, None, None
+    return *grads, None, None, None, None, None, None
 
 
 _rasterize.register_autograd(_backward, setup_context=_save)
@@ -124,10 +129,19 @@ def _bands(image_size: tuple[int, int] | list[int]) -> int:
     return -(-image_size[0] // BAND_ROWS)
 
 
-def _empty_maps(like: Tensor, image_size: list[int]) -> tuple[Tensor, Tensor, Tensor]:
-    """Return tensors to be filled with colour, log-weight and log-transmittance."""
+def _empty_maps(
+    like: Tensor, image_size: list[int], with_depth: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return tensors to be filled with colour, log-weight, log-transmittance and, if so, depth."""
     shape = (len(like), *image_size)
-    return like.new_empty(*shape, 3), like.new_empty(shape), like.new_empty(shape)
+    depth = like.new_empty(shape if with_depth else (0, 0, 0))
+    return like.new_empty(*shape, 3), like.new_empty(shape), like.new_empty(shape), depth
+
+
+def _map_arrays(maps: Sequence[Tensor]) -> list[np.ndarray | None]:
+    """View the four maps as arrays, and as None a depth that nobody asked for."""
+    *others, depth = arrays(*maps)
+    return [*others, depth if depth.size else None]
 
 
 def _empty_like(tensor: Tensor) -> Tensor:
