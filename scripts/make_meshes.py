@@ -1,7 +1,8 @@
-"""Make the meshes in assets/meshes: a red cube, a blue sphere and a striped cylinder.
+"""Make the meshes in assets/meshes: a red cube, a blue sphere, a striped cylinder, and crockery.
 
-Sizes are in metres, z points up, the origin is the centre. Vertices are split wherever the
-surface has an edge or the colour a border, so that neither lighting nor colour bleeds over.
+Sizes are in metres, z points up, the origin is the centre; that of crockery lies on the axis of
+its body at half the height, wherever its handle is. Vertices are split wherever the surface has
+an edge or the colour a border, so that neither lighting nor colour bleeds over.
 """
 
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import trimesh
+from crockery import CROCKERY
+from vessels import make_vessel
 
 from air3d.cli import run
 from air3d.files import write_atomically
@@ -89,10 +92,12 @@ def _paint(mesh: trimesh.Trimesh, colour: tuple[int, int, int]) -> trimesh.Trime
 
 
 def main(arguments: Arguments) -> None:
-    """Write the three files; each appears whole or not at all."""
+    """Write the files; each appears whole or not at all."""
     arguments.out.mkdir(parents=True, exist_ok=True)
-    for make in (red_cube, blue_sphere, striped_cylinder):
-        mesh, path = make(), arguments.out / f"{make.__name__}.ply"
+    meshes = {make.__name__: make() for make in (red_cube, blue_sphere, striped_cylinder)}
+    meshes |= {name: make_vessel(vessel) for name, vessel in CROCKERY.items()}
+    for name, mesh in meshes.items():
+        path = arguments.out / f"{name}.ply"
         write_atomically(path, mesh.export(file_type="ply", vertex_normal=False))
         print(f"{path}: {len(mesh.vertices)} vertices, {len(mesh.faces)} faces")
 

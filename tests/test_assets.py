@@ -14,6 +14,18 @@ from air3d.geometry import yaw_rotation
 from air3d.scene import Mesh, MeshBank, MeshFileError, load_assets, load_mesh, load_scene
 
 MESHES = dict(zip(NAMES, shipped_meshes(), strict=True))
+FOLDER = ROOT / "assets" / "meshes"
+HOLES = {
+    "plate": 0,
+    "bowl": 0,
+    "mug": 1,
+    "glass": 0,
+    "pot": 2,
+    "teapot": 1,
+    "bottle": 0,
+    "egg_cup": 0,
+}
+CROCKERY = {name: load_mesh(FOLDER / f"{name}.ply") for name in HOLES}
 
 
 @pytest.mark.parametrize("mesh", MESHES.values(), ids=NAMES)
@@ -29,6 +41,40 @@ def test_shipped_meshes_are_closed_and_face_outwards(mesh):
     # All three are convex about their origin.
     assert ((mesh.normals * mesh.vertices).sum(dim=1) > 0).all()
     assert (mesh.vertices.amin(0) + mesh.vertices.amax(0)).abs().max() < 1e-6
+
+
+@pytest.mark.parametrize("name", CROCKERY)
+def test_crockery_is_one_closed_surface_that_faces_outwards(name):
+    """Watertight, and with as many holes to put a finger through as it has handles."""
+    mesh = CROCKERY[name]
+    solid = trimesh.Trimesh(mesh.vertices.double().numpy(), mesh.faces.numpy(), process=False)
+    solid.merge_vertices()
+    assert solid.is_watertight and solid.is_winding_consistent
+    assert solid.body_count == 1 and solid.euler_number == 2 - 2 * HOLES[name]
+    assert solid.volume > 0.0
+    assert 400 < len(mesh.faces) < 800
+    assert solid.area_faces.min() > 3e-6
+    torch.testing.assert_close(mesh.normals.norm(dim=1), torch.ones(len(mesh.normals)))
+
+
+@pytest.mark.parametrize("name", CROCKERY)
+def test_crockery_stands_on_its_base_about_its_axis(name):
+    """The origin is at half the height; the base is a disc about the axis."""
+    vertices = CROCKERY[name].vertices
+    low, high = vertices[:, 2].amin(), vertices[:, 2].amax()
+    assert abs(low + high) < 1e-7
+    base = vertices[vertices[:, 2] < low + 1e-7][:, :2]
+    assert base.mean(dim=0).norm() < 1e-6
+    assert CROCKERY[name].rest_height == pytest.approx(float(high))
+
+
+@pytest.mark.parametrize("name", ["plate", "bowl", "mug", "glass", "pot", "egg_cup"])
+def test_open_vessels_are_hollow(name):
+    """On the axis the inside lies far below the rim, and above the base."""
+    vertices = CROCKERY[name].vertices
+    low, high = vertices[:, 2].amin(), vertices[:, 2].amax()
+    inside = vertices[vertices[:, :2].norm(dim=1) < 1e-6][:, 2].amax()
+    assert low + 0.004 < inside < high - 0.4 * (high - low)
 
 
 def turned_apart(mesh: Mesh, angle: float) -> float:
@@ -55,9 +101,8 @@ def test_stated_yaw_symmetries_are_the_meshes_own():
 def test_script_makes_the_shipped_files(run_script, tmp_path):
     answer = run_script("make_meshes.py", "--out", tmp_path / "new" / "folder")
     assert answer.returncode == 0, answer.stderr
-    for name in NAMES:
+    for name, shipped in (MESHES | CROCKERY).items():
         made = load_mesh(tmp_path / "new" / "folder" / f"{name}.ply")
-        shipped = MESHES[name]
         torch.testing.assert_close(made.vertices, shipped.vertices, rtol=0.0, atol=1e-7)
         assert torch.equal(made.faces, shipped.faces)
         assert torch.equal(made.colours, shipped.colours)
@@ -65,7 +110,7 @@ def test_script_makes_the_shipped_files(run_script, tmp_path):
 
 def test_every_asset_is_in_the_manifest():
     manifest = (ROOT / "assets" / "MANIFEST.md").read_text(encoding="utf-8")
-    for path in (ROOT / "assets" / "meshes").iterdir():
+    for path in FOLDER.iterdir():
         assert f"meshes/{path.name}" in manifest
 
 
