@@ -144,12 +144,15 @@ def _mesh_content(mesh: Mesh) -> bytes:
 
 
 def _packed_scene(model: Air) -> str:
-    """Return a scene file that names the checkpoint's own copies of the meshes."""
+    """Return a scene file that names the checkpoint's own copies of the meshes.
+
+    It states their symmetries, also those that were found from them: the weights rely on them.
+    """
     spec = model.spec
     if not isinstance(spec, SceneSpec):
         return scene_to_yaml(spec)
     types = tuple(
-        kind.model_copy(update={"mesh": _mesh_file(mesh)})
+        kind.model_copy(update={"mesh": _mesh_file(mesh), "yaw_symmetry": mesh.yaw_symmetry})
         for kind, mesh in zip(spec.objects.types, model.meshes, strict=True)
     )
     objects = spec.objects.model_copy(update={"types": types})

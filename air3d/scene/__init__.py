@@ -18,6 +18,7 @@ from air3d.scene.spec import (
     load_scene,
     scene_to_yaml,
 )
+from air3d.scene.symmetry import find_yaw_symmetry
 
 __all__ = [
     "ABSENT",
@@ -32,6 +33,7 @@ __all__ = [
     "SceneSpec",
     "Scenes",
     "camera_of",
+    "find_yaw_symmetry",
     "load_assets",
     "load_mesh",
     "load_scene",

@@ -1,5 +1,6 @@
 """Mesh files: read with their texture or their colours, checked, and written."""
 
+import dataclasses
 import io
 from pathlib import Path
 from typing import Any, Literal
@@ -12,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.scene.assets import Mesh
-from air3d.scene.spec import SceneSpec
+from air3d.scene.spec import MeshType, SceneSpec
+from air3d.scene.symmetry import find_yaw_symmetry
 
 # Two vertices that a texture's seam has split keep sharing their normal where the surface turns by
 # less than 60 degrees; where it turns by more, they are an edge.
@@ -68,11 +70,19 @@ def load_mesh(
 
 
 def load_assets(spec: SceneSpec) -> tuple[Mesh, ...]:
-    """Read the meshes that a scene file names; identity i is the i-th of them."""
-    return tuple(
-        load_mesh(path, kind.name, kind.yaw_symmetry)
-        for path, kind in zip(spec.mesh_paths, spec.objects.types, strict=True)
-    )
+    """Read the meshes that a scene file names; identity i is the i-th of them.
+
+    Their symmetries are found from them where the scene file does not state them.
+    """
+    kinds = zip(spec.mesh_paths, spec.objects.types, strict=True)
+    return tuple(_load_kind(path, kind) for path, kind in kinds)
+
+
+def _load_kind(path: Path, kind: MeshType) -> Mesh:
+    if kind.yaw_symmetry is not None:
+        return load_mesh(path, kind.name, kind.yaw_symmetry)
+    mesh = load_mesh(path, kind.name)
+    return dataclasses.replace(mesh, yaw_symmetry=find_yaw_symmetry(mesh))
 
 
 class _Companions(trimesh.resolvers.FilePathResolver):

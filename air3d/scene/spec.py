@@ -49,12 +49,12 @@ class MeshType(_Strict):
         name: how results speak of it.
         mesh: mesh file, relative to the scene file; metres, its own z axis up.
         yaw_symmetry: turns about z that leave it unchanged: ``k`` for a k-fold symmetry
-            (1: none), ``continuous`` for a solid of revolution.
+            (1: none), ``continuous`` for a solid of revolution. Found from the mesh if not given.
     """
 
     name: Name
     mesh: str
-    yaw_symmetry: Annotated[int, Field(ge=1)] | Literal["continuous"] = 1
+    yaw_symmetry: Annotated[int, Field(ge=1)] | Literal["continuous"] | None = None
 
 
 class ObjectsSpec(_Strict):
