@@ -85,6 +85,11 @@ def test_a_small_knob_ends_a_symmetry():
     assert find_yaw_symmetry(mesh_of(trimesh.util.concatenate([both, opposite]))) == 2
 
 
+def test_a_mesh_without_area_has_no_symmetry():
+    line = trimesh.Trimesh(np.eye(3)[:1] * [[-1.0], [0.0], [1.0]], [[0, 1, 2]], process=False)
+    assert find_yaw_symmetry(mesh_of(line)) == 1
+
+
 @hypothesis.given(angle=st.floats(-math.pi, math.pi), noise=st.integers(0, 1000))
 @hypothesis.settings(max_examples=10)
 def test_symmetry_depends_neither_on_yaw_nor_on_little_noise(angle, noise):

@@ -38,6 +38,8 @@ def find_yaw_symmetry(mesh: Mesh) -> int | Literal["continuous"]:
     axes are not looked for: objects stand on a plane.
     """
     probes = _probe(mesh)
+    if not len(probes.points):  # a mesh that is but lines shows nothing
+        return 1
     fold = 1
     # Whatever k is, one of these turns is off by half of its k-th of a full turn.
     while fold < FINEST and _stays_itself(probes, 0.5 / fold):
