@@ -14,8 +14,9 @@ from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.poses import standard_deviations_on_plane
 from air3d.objectives import count_log_prob
-from air3d.refinement import log_likelihood, refine
+from air3d.refinement import refine
 from air3d.scene import ABSENT, Scenes
+from air3d.settling import log_likelihood
 
 
 def infer(

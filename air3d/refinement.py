@@ -1,7 +1,8 @@
-"""Refine scenes by gradient through the renderer: pull them in from afar, then settle them."""
+"""Refine scenes through the renderer: pull them in from afar, then settle them."""
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import torch
@@ -11,8 +12,7 @@ from torch import Tensor
 from air3d.models.decoders import SceneDecoder, gaussian_log_likelihood
 from air3d.models.pull_in import Sharpness, coarsen, sharpness_at
 from air3d.scene import Scenes
-
-RADIANS_PER_DIAMETER = 2.0
+from air3d.settling import choose, log_likelihood, moved, settle
 
 
 @dataclass(frozen=True)
@@ -20,8 +20,7 @@ class Pace:
     """How far Adam goes in a step; it falls along half a cosine.
 
     Attributes:
-        first, last: diameters of the largest mesh per step. Yaws turn ``RADIANS_PER_DIAMETER``
-            times as much in radians.
+        first, last: diameters of the largest mesh per step; turns keep pace (see ``moved``).
     """
 
     first: float
@@ -32,18 +31,23 @@ class Pace:
         return self.last + (self.first - self.last) * 0.5 * (1 + math.cos(math.pi * progress))
 
 
-# Twenty steps of pulling in can cover a diameter; a twentieth of it is what settling can.
-PULL_IN = Pace(0.1, 0.01)
-SETTLE = Pace(0.005, 0.00005)
+# Thirty steps can cover two diameters; the last ones are what settling copes with.
+PULL_IN = Pace(0.15, 0.01)
+
+# A surrogate that changes from step to step makes old gradients stale: Adam's memory is short.
+BETAS = (0.6, 0.8)
+
+# Steps of settling before the likeliest of an object's equal turns can be told.
+STEPS_BEFORE_TURNS = 3
 
 
 def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
-    """Climb log p(x | z) in position (along the plane) and yaw, by gradient steps.
+    """Climb log p(x | z) in position (along the plane) and yaw.
 
-    The first ``pull_in.fraction`` of the steps climb a surrogate with a wider basin (soft
-    rendering, coarse images; see :mod:`air3d.models.pull_in`). The rest climb log p(x | z) itself,
-    from the likelier of the given scene and the one pulled in. So no image's log-likelihood ever
-    falls.
+    The first ``pull_in.fraction`` of the steps follow the gradient of a surrogate with a wider
+    basin (soft rendering, coarse images; see :mod:`air3d.models.pull_in`). The rest settle on a
+    peak of log p(x | z) itself, from the likelier of the given scene and the one pulled in. So no
+    image's log-likelihood ever falls.
 
     Args:
         decoder: renders and scores; its scene file says how to pull in.
@@ -52,27 +56,40 @@ def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) ->
         steps: of both kinds together.
     """
     num_pulls = int(steps * decoder.spec.pull_in.fraction)
-    given = _score(decoder, images, scenes)
-    pulled = _score(decoder, images, _pull_in(decoder, images, scenes, num_pulls, steps))
-    return _settle(decoder, images, _likelier(given, pulled), steps - num_pulls).scenes
+    pulled = pull_in(decoder, images, scenes, num_pulls)
+    scenes = _likeliest(decoder, images, (scenes, pulled))
+    before = min(STEPS_BEFORE_TURNS, steps - num_pulls)
+    scenes = settle(decoder, images, scenes, before)
+    scenes = _turn_likeliest(decoder, images, scenes)
+    return settle(decoder, images, scenes, steps - num_pulls - before)
 
 
-def log_likelihood(
-    decoder: SceneDecoder, images: Tensor, scenes: Scenes
-) -> Float[Tensor, " batch"]:
-    """Return log p(x | scene); gradients reach the scenes' positions and yaws."""
-    means = decoder.image(scenes)[:, None]
-    return gaussian_log_likelihood(images, means, decoder.noise_std)[:, 0]
+@torch.enable_grad()  # also where the caller has switched gradients off
+def pull_in(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
+    """Climb by ``steps`` steps of Adam, looking ever more sharply; return the last place."""
+    moves = torch.zeros(*scenes.yaw.shape, 3, device=scenes.yaw.device, requires_grad=True)
+    optimiser = torch.optim.Adam([moves], betas=BETAS)
+    fraction = decoder.spec.pull_in.fraction
+    for step in range(steps):
+        sharpness = sharpness_at(decoder.spec, fraction * step / steps)
+        place = moved(decoder, scenes, moves)
+        score = coarse_log_likelihood(decoder, images, place, sharpness)
+        optimiser.param_groups[0]["lr"] = PULL_IN.at(step / steps)
+        optimiser.zero_grad()
+        (-score.sum()).backward()
+        optimiser.step()
+    return moved(decoder, scenes, moves.detach())
 
 
 def coarse_log_likelihood(
     decoder: SceneDecoder, images: Tensor, scenes: Scenes, sharpness: Sharpness
 ) -> Float[Tensor, " batch"]:
-    """Score scenes by what is left of the images at some sharpness; gradients as above.
+    """Score scenes by what is left of the images at some sharpness.
 
     It is the log-density of the coarse images under noise that averages out as if the pixels that
     one of theirs stands for were as many independent ones. So an error that is the same at every
     pixel costs the same at every level, and sharp rendering at level 0 gives log p(x | scene).
+    Gradients reach the scenes' positions and yaws.
     """
     level = sharpness.level
     means = coarsen(decoder.image(scenes, sharpness.softness), level)
@@ -80,80 +97,31 @@ def coarse_log_likelihood(
     return gaussian_log_likelihood(coarsen(images, level), means[:, None], std)[:, 0]
 
 
-@dataclass(frozen=True)
-class _Scored:
-    """Scenes and log p(x | scene) of each, without gradients."""
+def _turn_likeliest(decoder: SceneDecoder, images: Tensor, scenes: Scenes) -> Scenes:
+    """Turn each object in turn to the likeliest of the yaws that its symmetry takes as one.
 
-    scenes: Scenes
-    score: Float[Tensor, " batch"]
-
-
-class _Climb:
-    """Adam on the positions (along the plane, in diameters) and yaws of a batch of scenes."""
-
-    def __init__(self, decoder: SceneDecoder, scenes: Scenes):
-        self._start = scenes
-        self._unit = max(mesh.diameter for mesh in decoder.bank.meshes)
-        self._xy = (scenes.position[..., :2] / self._unit).detach().clone().requires_grad_()
-        self._yaw = scenes.yaw.detach().clone().requires_grad_()
-        groups = [{"params": [self._xy]}, {"params": [self._yaw]}]
-        self._optimiser = torch.optim.Adam(groups, betas=(0.8, 0.95))
-
-    @property
-    def scenes(self) -> Scenes:
-        """Where the climb is; gradients reach what is climbed in."""
-        xy = self._unit * self._xy
-        position = torch.cat([xy, self._start.position[..., 2:]], dim=-1)
-        return dataclasses.replace(self._start, position=position, yaw=self._yaw)
-
-    @property
-    def place(self) -> Scenes:
-        """Where the climb is, without gradients."""
-        with torch.no_grad():
-            return dataclasses.replace(self.scenes, yaw=self._yaw.clone())
-
-    def step(self, score: Float[Tensor, " batch"], pace: float) -> None:
-        """Go a step up ``score``, which was computed from :attr:`scenes`."""
-        at, turn = self._optimiser.param_groups
-        at["lr"], turn["lr"] = pace, RADIANS_PER_DIAMETER * pace
-        self._optimiser.zero_grad()
-        (-score.sum()).backward()
-        self._optimiser.step()
+    Flat faces are not quite as symmetric as what they stand for (a cube's squares are each cut
+    along a diagonal), and settling with the wrong ones of them would pay for it in position.
+    """
+    orders = [mesh.yaw_symmetry for mesh in decoder.bank.meshes]
+    # An absent object's identity (-1) finds the last entry: its turn changes nothing.
+    order = torch.tensor([1 if k == "continuous" else k for k in orders], device=scenes.yaw.device)
+    period = 2 * math.pi / order[scenes.identity]
+    for slot in range(scenes.yaw.shape[1]):
+        turns = [torch.zeros_like(scenes.yaw) for _ in range(int(order.max()))]
+        for number, turn in enumerate(turns):
+            turn[:, slot] = number * period[:, slot]
+        tried = (dataclasses.replace(scenes, yaw=scenes.yaw + turn) for turn in turns)
+        scenes = _likeliest(decoder, images, tried)
+    return scenes
 
 
-@torch.enable_grad()  # also where the caller has switched gradients off
-def _pull_in(
-    decoder: SceneDecoder, images: Tensor, scenes: Scenes, num_pulls: int, steps: int
-) -> Scenes:
-    """Climb ``num_pulls`` of ``steps`` steps, looking ever more sharply; return the last place."""
-    climb = _Climb(decoder, scenes)
-    for step in range(num_pulls):
-        sharpness = sharpness_at(decoder.spec, step / steps)
-        score = coarse_log_likelihood(decoder, images, climb.scenes, sharpness)
-        climb.step(score, PULL_IN.at(step / num_pulls))
-    return climb.place
-
-
-@torch.enable_grad()
-def _settle(decoder: SceneDecoder, images: Tensor, start: _Scored, steps: int) -> _Scored:
-    """Climb log p(x | z) by ``steps`` steps; return each image's likeliest place on the way."""
-    climb, best = _Climb(decoder, start.scenes), start
-    for step in range(steps):
-        score = log_likelihood(decoder, images, climb.scenes)
-        best = _likelier(best, _Scored(climb.place, score.detach()))
-        climb.step(score, SETTLE.at(step / steps))
-    return _likelier(best, _score(decoder, images, climb.place))
-
-
-def _score(decoder: SceneDecoder, images: Tensor, scenes: Scenes) -> _Scored:
-    with torch.no_grad():
-        return _Scored(scenes, log_likelihood(decoder, images, scenes))
-
-
-def _likelier(one: _Scored, other: _Scored) -> _Scored:
-    """Choose for each image."""
-    wins = other.score > one.score
-    position = torch.where(wins[:, None, None], other.scenes.position, one.scenes.position)
-    yaw = torch.where(wins[:, None], other.scenes.yaw, one.scenes.yaw)
-    scenes = dataclasses.replace(one.scenes, position=position, yaw=yaw)
-    return _Scored(scenes, torch.where(wins, other.score, one.score))
+@torch.no_grad()
+def _likeliest(decoder: SceneDecoder, images: Tensor, several: Iterable[Scenes]) -> Scenes:
+    """Choose for each image among several scenes; the first of equals."""
+    first, *others = several
+    best, score = first, log_likelihood(decoder, images, first)
+    for scenes in others:
+        other = log_likelihood(decoder, images, scenes)
+        best, score = choose(other > score, scenes, best), torch.maximum(score, other)
+    return best

@@ -1,8 +1,17 @@
-"""What things cost: time, memory, and how far that is from what the machine could do."""
+"""What things cost, how far that is from what the machine could do, and what they are worth."""
 
 from air3d.benchmarks.floor import Floor, arithmetic_floor
 from air3d.benchmarks.measure import Cost, measure
-from air3d.benchmarks.plots import plot_scaling
+from air3d.benchmarks.plots import plot_scaling, plot_shares
+from air3d.benchmarks.pull_in import (
+    Homecoming,
+    Start,
+    Trials,
+    come_home,
+    draw_trials,
+    is_home,
+    ways_to_look,
+)
 from air3d.benchmarks.render_paths import (
     PYTORCH3D,
     PYTORCH3D_RASTERIZER,
@@ -22,14 +31,22 @@ __all__ = [
     "BenchmarkScenes",
     "Cost",
     "Floor",
+    "Homecoming",
+    "Start",
+    "Trials",
     "Workload",
     "arithmetic_floor",
     "build_scenes",
+    "come_home",
+    "draw_trials",
     "fragments",
     "fused",
+    "is_home",
     "measure",
     "plot_scaling",
+    "plot_shares",
     "rasterizers",
     "stage_times",
+    "ways_to_look",
     "whole_paths",
 ]

@@ -171,9 +171,9 @@ class PullInSpec(_Strict):
     """
 
     sigma: float = Field(default=1e-3, gt=0.0, le=0.1)
-    gamma: float = Field(default=1e-2, gt=0.0, le=1.0)
+    gamma: float = Field(default=0.1, gt=0.0, le=1.0)
     coarsest: int = Field(default=4, ge=1)
-    fraction: float = Field(default=0.5, ge=0.0, le=0.9)
+    fraction: float = Field(default=0.75, ge=0.0, le=0.9)
 
 
 class SceneSpec(_Strict):

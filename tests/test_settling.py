@@ -1,0 +1,96 @@
+"""Settling finds the peak of the likelihood, as precisely as the noise lets anybody."""
+
+import dataclasses
+
+import pytest
+import torch
+from conftest import ROOT
+
+from air3d.models.decoders import SceneDecoder
+from air3d.refinement import refine
+from air3d.scene import ABSENT, ScenePrior, Scenes, load_assets, load_scene
+from air3d.settling import log_likelihood, moved, settle
+
+CUBE, SPHERE, CYLINDER = range(3)
+
+
+@pytest.fixture(scope="module")
+def decoder() -> SceneDecoder:
+    spec = load_scene(ROOT / "scenes" / "single_object.yaml")
+    return SceneDecoder(spec, load_assets(spec))
+
+
+def scenes_of(decoder: SceneDecoder, identity: int, number: int) -> Scenes:
+    """Place objects of one kind at random, some 10 cm from the bounds."""
+    prior = ScenePrior(decoder.spec, decoder.bank.meshes)
+    scenes = prior.sample(number, torch.Generator().manual_seed(0))
+    position = scenes.position * torch.tensor([0.8, 0.8, 1.0])
+    position[..., 2] = prior.rest_height[identity]
+    return Scenes(torch.full_like(scenes.identity, identity), position, scenes.yaw)
+
+
+def nearby(decoder: SceneDecoder, scenes: Scenes) -> Scenes:
+    """Put scenes off by some 0.5 % of a diameter and 0.5 degrees."""
+    moves = 0.005 * torch.randn(*scenes.yaw.shape, 3, generator=torch.Generator().manual_seed(1))
+    return moved(decoder, scenes, moves)
+
+
+@torch.no_grad()
+def test_settling_finds_clean_images_poses_exactly(decoder):
+    """Most of them: where a face is seen edge-on, its picture jumps, and a jump may be a wall."""
+    for identity in (CUBE, CYLINDER):
+        truth = scenes_of(decoder, identity, 8)
+        found = settle(decoder, decoder.image(truth), nearby(decoder, truth), steps=10)
+        metres = (found.position - truth.position).norm(dim=-1)
+        radians = (found.yaw - truth.yaw).abs()
+        assert ((metres < 1e-4) & (radians < 5e-4)).sum() >= 7
+
+
+@torch.no_grad()
+def test_errors_are_those_of_an_efficient_estimate(decoder):
+    """By the Cramer-Rao bound, e' F e of the best estimate is chi-squared of 3: median 2.4."""
+    truth = scenes_of(decoder, CYLINDER, 64)
+    clean = decoder.image(truth)
+    generator = torch.Generator().manual_seed(2)
+    images = clean + decoder.noise_std * torch.randn(clean.shape, generator=generator)
+    found = settle(decoder, images, nearby(decoder, truth), steps=10)
+    unit = max(mesh.diameter for mesh in decoder.bank.meshes)
+    shift = (found.position - truth.position)[..., :2] / unit
+    error = torch.cat([shift, (found.yaw - truth.yaw)[..., None] / 2.0], dim=-1)[:, 0]
+    slopes = []
+    for axis in 1e-3 * torch.eye(3):
+        plus, minus = (
+            decoder.image(moved(decoder, truth, sign * axis.expand(64, 1, 3))) for sign in (1, -1)
+        )
+        slopes.append((plus - minus).flatten(1) / 2e-3)
+    along = (torch.stack(slopes, dim=-1) @ error[..., None])[..., 0] / decoder.noise_std
+    assert 1.5 < along.square().sum(dim=1).median() < 3.5
+
+
+@torch.no_grad()
+def test_settling_never_goes_down_and_leaves_absent_objects_alone(decoder):
+    truth = scenes_of(decoder, SPHERE, 4)
+    absent = dataclasses.replace(truth, identity=torch.full_like(truth.identity, ABSENT))
+    both = Scenes(
+        torch.cat([truth.identity, absent.identity], dim=1),
+        torch.cat([truth.position, absent.position], dim=1),
+        torch.cat([truth.yaw, absent.yaw], dim=1),
+    )
+    images = decoder.image(truth)
+    start = nearby(decoder, both)
+    found = settle(decoder, images, start, steps=4)
+    before, after = (log_likelihood(decoder, images, scenes) for scenes in (start, found))
+    assert (after > before).all()
+    torch.testing.assert_close(found.position[:, 1], start.position[:, 1], rtol=0.0, atol=1e-6)
+    torch.testing.assert_close(found.yaw[:, 1], start.yaw[:, 1], rtol=0.0, atol=1e-6)
+
+
+def test_refinement_finds_the_likeliest_of_the_turns_that_count_as_one(decoder):
+    """A cube's picture shows faintly along which diagonals its squares are cut: like half turns."""
+    truth = scenes_of(decoder, CUBE, 6)
+    with torch.no_grad():
+        images = decoder.image(truth)
+    turned = dataclasses.replace(nearby(decoder, truth), yaw=truth.yaw + torch.pi / 2)
+    found = refine(decoder, images, turned, steps=16)
+    turn = torch.remainder(found.yaw - truth.yaw + torch.pi / 2, torch.pi) - torch.pi / 2
+    assert (turn.abs() < 0.01).all()
