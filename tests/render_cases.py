@@ -65,6 +65,7 @@ class Scene:
                 colours=_leaf(bank.colours),
                 normals=_leaf(bank.normals),
                 textures=_leaf(bank.textures),
+                uvs=_leaf(bank.uvs),
             ),
             poses=_leaf(self.poses.to(dtype)),
             camera=Camera(
@@ -79,8 +80,9 @@ class Scene:
     @property
     def inputs(self) -> dict[str, Tensor]:
         """What gets gradients, by name; a bank without textures has none to give them to."""
-        textures = {"textures": self.bank.textures} if self.bank.textures.numel() else {}
-        return textures | {
+        bank = self.bank
+        paint = {"textures": bank.textures, "uvs": bank.uvs} if bank.textures.numel() else {}
+        return paint | {
             "poses": self.poses,
             "vertices": self.bank.vertices,
             "colours": self.bank.colours,

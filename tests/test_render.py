@@ -60,7 +60,7 @@ def tiny_scene() -> Scene:
 
 def with_input(scene: Scene, name: str, value: torch.Tensor) -> Scene:
     """Return the scene with one of its inputs replaced."""
-    if name in ("vertices", "colours", "normals", "textures"):
+    if name in ("vertices", "colours", "normals", "textures", "uvs"):
         return replace(scene, bank=replace(scene.bank, **{name: value}))
     if name in ("world_to_camera", "intrinsics"):
         return replace(scene, camera=replace(scene.camera, **{name: value}))
@@ -248,6 +248,9 @@ def test_float32_stays_float32():
     scene = random_scene(0, batch=1, objects=1, image_size=(16, 16)).to(torch.float32)
     scene.images("cpu", prefix_selection(1)).rgb.sum().backward()
     scene.layers("cpu", with_depth=True).depth.sum().backward()
+    white = {"textures": torch.ones(3, 2, 2, 3), "texture_sizes": torch.full((3, 2), 2)}
+    painted = replace(scene, bank=replace(scene.bank, **white))
+    painted.layers("cpu").colour.sum().backward()
     render_depth(scene.bank, scene.instances, scene.camera)
     kernels = [vertex_kernels.project, layer_kernels.rasterize, layer_kernels.rasterize_backward]
     for kernel in (*kernels, depth_kernels.depth, composite_kernels.composite):

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
 from conftest import ROOT
 from test_render import tiny_scene
+from test_render_layers_textured import paint
 
 from air3d.render import cpu, directional_light
 from air3d.render.cpu import layers, vertices
@@ -69,12 +71,17 @@ def test_projecting_keeps_torchs_rules():
 
 
 @pytest.mark.parametrize("with_depth", [False, True])
-def test_rasterizing_keeps_torchs_rules(with_depth):
+@pytest.mark.parametrize("sizes", [[(0, 0)], [(4, 3)]], ids=["plain", "textured"])
+def test_rasterizing_keeps_torchs_rules(sizes, with_depth):
     scene = tiny_scene()
+    scene = replace(scene, bank=paint(scene.bank, sizes).to(dtype=torch.float64))
     projected = cpu.project(scene.bank, place(scene.instances, scene.camera, scene.light))
     arguments = (
         projected.vertices.detach().requires_grad_(),
         projected.colours.detach().requires_grad_(),
+        projected.uvs.requires_grad_(),
+        projected.textures.requires_grad_(),
+        projected.texture_sizes,
         projected.faces,
         projected.num_faces,
         projected.mesh,

@@ -28,7 +28,7 @@ class _Paint:
 
     Attributes:
         colours: at the corners, after lighting; blended linearly across the faces.
-        uvs: where the corners lie on the texture; constants.
+        uvs: where the corners lie on the texture.
         texture: it multiplies the colours; empty where there is none.
     """
 
@@ -89,7 +89,7 @@ def rasterize_layers(
 ) -> Layers:
     """Rasterize every mesh into a layer, [layer, height, width].
 
-    Gradients reach the projected vertices and colours, and the textures.
+    Gradients reach the projected vertices and colours, the uvs and the textures.
     """
     pixels = _pixel_grid(projected)
     # No layer at all, to begin with: scenes may have no objects.
@@ -135,7 +135,7 @@ def _paint(projected: ProjectedMeshes, layer: int, faces: Int[Tensor, "face 3"])
     rows, columns = projected.texture_sizes[mesh].tolist()
     return _Paint(
         colours=projected.colours[layer][faces],
-        uvs=projected.uvs[mesh].detach()[faces],
+        uvs=projected.uvs[mesh][faces],
         texture=projected.textures[mesh, :rows, :columns],
     )
 

@@ -32,7 +32,7 @@ def render_layers(
     An absent object (identity -1), or one behind the camera, gives an empty layer and zero
     gradients. Vertices are lit (ambient and diffuse light), then colours interpolated. Gradients
     reach the instances' poses, scales and colours, the camera, the light, and the bank's
-    vertices, colours and normals (normals do not follow vertices).
+    vertices, colours, uvs, textures and normals (normals do not follow vertices).
 
     Args:
         bank: the meshes; on the same device and of the same precision as the poses.

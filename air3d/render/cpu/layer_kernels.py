@@ -17,6 +17,10 @@ arithmetic to float64, while a float32 constant leaves float64 arithmetic as it 
 one of another file, as Numba's cache would not notice when that changes. What is not asked for is
 None, a type of its own: Numba compiles kernels that know nothing of it.
 
+Textures are looked up pixel by pixel, as neighbours on an image are none in memory, just before a
+face goes over a tile, and only where it is not hidden; the tile then holds what its pixels show.
+Their gradients are sums over all layers, so each call adds to sums of its own.
+
 Under clipping the barycentric coordinates are c_i = max(q_i, 0) / sum max(q_j, 0) with
 q_i = E_i z_j z_k (E_i the edge function): the area and the perspective denominator of PyTorch3D's
 sequence cancel, and with them its noisy gradient.
@@ -66,16 +70,27 @@ UP_RED, UP_GREEN, UP_BLUE, UP_WEIGHT, LOG_WEIGHT, UP_CLEAR = (LANES * k for k in
     WIDE_TILE,
 ) = (TILE + LANES * k for k in range(19))  # fmt: skip
 SUMS = WIDE_TILE - TILE
-UP_DEPTH, WIDE_DEEP_TILE = WIDE_TILE, WIDE_TILE + LANES
+# Then those of the corners' places on a texture, and what comes from above of the depth.
+DS0, DT0, DS1, DT1, DS2, DT2, UP_DEPTH, WIDE_DEEP_TILE = (WIDE_TILE + LANES * k for k in range(8))
+ALL_SUMS = UP_DEPTH - TILE
+# Behind all that, where there are textures, what its pixels show of one: the place on it, in texels
+# from its upper left one's middle; the face's nearness; the texel, and how it changes to the right
+# and downward; and in the backward pass the texel's gradient.
+(
+    ACROSS, DOWN, LEAD, TEX_RED, TEX_GREEN, TEX_BLUE, RIGHT_RED, RIGHT_GREEN, RIGHT_BLUE,
+    DOWN_RED, DOWN_GREEN, DOWN_BLUE, TEXELS,
+) = (LANES * k for k in range(13))  # fmt: skip
+UP_TEXEL, WIDE_TEXELS = TEXELS, TEXELS + 3 * LANES
 # Where a batch's quantities begin, one value per face. X0 and Y0 are the place of corner 0 on the
 # image; corners 1 and 2 are relative to it. Edge i lies opposite corner i and runs on from corner
 # i + 1; T is its unit vector, L its length, I = 1 / L, P_i = 1 / z_i, Q_i = z_j z_k, M = L Q.
-# HEIGHT and START say where corner 0 lies over and along edge 0; then come the tiles in reach.
+# HEIGHT and START say where corner 0 lies over and along edge 0; then come the tiles in reach, and
+# the corners' places S, T on a texture.
 (
     X0, Y0, Z0, X1, Y1, Z1, X2, Y2, Z2, R0, G0, B0, R1, G1, B1, R2, G2, B2,
     TX0, TY0, L0, I0, M0, P0, Q0, TX1, TY1, L1, I1, M1, P1, Q1, TX2, TY2, L2, I2, M2, P2, Q2,
-    HEIGHT, START, TOP, BOTTOM, LEFT, RIGHT, BATCH,
-) = (LANES * k for k in range(46))  # fmt: skip
+    HEIGHT, START, TOP, BOTTOM, LEFT, RIGHT, S0, T0, S1, T1, S2, T2, BATCH,
+) = (LANES * k for k in range(52))  # fmt: skip
 
 # Contraction to fused multiply-adds changes the last digit alone, and nothing about inf or NaN;
 # without Python's checks for zero divisors divisions become vectors too.
@@ -146,7 +161,23 @@ def _rectangle(vertices, layer, xs, ys, row0, row1, reach, step):
 
 
 @njit(**INLINE)
-def _gather(face, count, m, layer, vertices, colours, faces, xs, ys, row0, row1, reach,
+def _steps(paint, m):
+    """From the middle of a texture's first texel to that of its last, in rows and columns."""
+    _, _, sizes = paint
+    return np.float32(sizes[m, 0] - 1), np.float32(sizes[m, 1] - 1)
+
+
+@njit(**INLINE)
+def _place(paint, m, vertex):
+    """A vertex's place on its mesh's texture, to the right and down, in texels."""
+    uvs, _, _ = paint
+    rows, columns = _steps(paint, m)
+    right, down = uvs[m, vertex, 0] * columns, (ONE - uvs[m, vertex, 1]) * rows
+    return min(max(right, -HUGE), HUGE), min(max(down, -HUGE), HUGE)
+
+
+@njit(**INLINE)
+def _gather(face, count, m, layer, vertices, colours, faces, paint, xs, ys, row0, row1, reach,
             batch, corners):  # fmt: skip
     """Fill a batch with the next faces that matter; return the face to go on at, and how many.
 
@@ -179,6 +210,10 @@ def _gather(face, count, m, layer, vertices, colours, faces, xs, ys, row0, row1,
             batch[R0 + channel * LANES + found] = colours[layer, a, channel]
             batch[R1 + channel * LANES + found] = colours[layer, b, channel]
             batch[R2 + channel * LANES + found] = colours[layer, c, channel]
+        if paint is not None:
+            batch[S0 + found], batch[T0 + found] = _place(paint, m, a)
+            batch[S1 + found], batch[T1 + found] = _place(paint, m, b)
+            batch[S2 + found], batch[T2 + found] = _place(paint, m, c)
         found += 1
     return face, found
 
@@ -226,7 +261,66 @@ def _reaches(batch, k, u, v, reach, step):
 
 
 @njit(**INLINE)
-def _add_face(batch, k, u, v, settings, pixels, tile, depth):
+def _between(place, size):
+    """The texels before and after a place, its way from one to the other, and how it follows.
+
+    Beyond the outermost texels it stays where it is. Any number, NaN too, gives texels that exist.
+    """
+    last = np.float32(max(size - 1, 0))
+    follows = ONE if ZERO < place < last else ZERO
+    place = place if place > ZERO else ZERO
+    place = place if place < last else last
+    before = int(place)
+    return before, min(before + 1, max(size - 1, 0)), place - np.float32(before), follows
+
+
+@njit(**INLINE)
+def _look_up(batch, k, u, v, settings, pixels, tile, rival, at, paint, m):
+    """Put into a tile, from ``at`` on, what face k shows of its mesh's texture.
+
+    That is nothing where it is out of reach, or hidden by what lies ``rival`` near. Begins as
+    ``_add_face``.
+    """
+    _, textures, sizes = paint
+    nearest, fall, step, reach = settings[2], settings[3], settings[4], settings[5]
+    height = batch[HEIGHT + k]
+    tx0, ty0, m0, z0 = batch[TX0 + k], batch[TY0 + k], batch[M0 + k], batch[Z0 + k]
+    tx1, ty1, m1, z1 = batch[TX1 + k], batch[TY1 + k], batch[M1 + k], batch[Z1 + k]
+    tx2, ty2, m2, z2 = batch[TX2 + k], batch[TY2 + k], batch[M2 + k], batch[Z2 + k]
+    s0, s1, s2 = batch[S0 + k], batch[S1 + k], batch[S2 + k]
+    t0, t1, t2 = batch[T0 + k], batch[T1 + k], batch[T2 + k]
+    for i in range(LANES):
+        x, y = u - np.float32(i % WIDE) * step, v - np.float32(i // WIDE) * step
+        d0, d1, d2 = height + x * ty0 - y * tx0, x * ty1 - y * tx1, x * ty2 - y * tx2
+        q0, q1, q2 = max(d0, ZERO) * m0, max(d1, ZERO) * m1, max(d2, ZERO) * m2
+        scale = ONE / max(q0 + q1 + q2, TINY)
+        pixels[tile, at + ACROSS + i] = (q0 * s0 + q1 * s1 + q2 * s2) * scale
+        pixels[tile, at + DOWN + i] = (q0 * t0 + q1 * t1 + q2 * t2) * scale
+        lead = nearest - fall * ((q0 * z0 + q1 * z1 + q2 * z2) * scale) - pixels[tile, rival + i]
+        pixels[tile, at + LEAD + i] = lead if min(d0, d1, d2) > -reach else LOWEST
+        for part in range(3, TEXELS // LANES):
+            pixels[tile, at + part * LANES + i] = ZERO
+    rows, columns = sizes[m, 0], sizes[m, 1]
+    for i in range(LANES):
+        if rows == 0:
+            for channel in range(3):
+                pixels[tile, at + TEX_RED + channel * LANES + i] = ONE
+        elif pixels[tile, at + LEAD + i] > HIDDEN:
+            left, right, across, goes = _between(pixels[tile, at + ACROSS + i], columns)
+            top, bottom, down, sinks = _between(pixels[tile, at + DOWN + i], rows)
+            for channel in range(3):
+                here, below = textures[m, top, left, channel], textures[m, bottom, left, channel]
+                over = textures[m, top, right, channel] - here
+                under = textures[m, bottom, right, channel] - below
+                upper, lower = here + across * over, below + across * under
+                place = at + channel * LANES + i
+                pixels[tile, place + TEX_RED] = upper + down * (lower - upper)
+                pixels[tile, place + RIGHT_RED] = goes * (over + down * (under - over))
+                pixels[tile, place + DOWN_RED] = sinks * (lower - upper)
+
+
+@njit(**INLINE)
+def _add_face(batch, k, u, v, settings, pixels, tile, depth, paint):
     """Add face k to the tile whose first pixel lies (u, v) from its corner 0."""
     inv_sigma, faintest, nearest = settings[0], settings[1], settings[2]
     fall, step = settings[3], settings[4]
@@ -267,9 +361,15 @@ def _add_face(batch, k, u, v, settings, pixels, tile, depth):
         pixels[tile, CLEAR + i] *= odds * covered if hit else ONE
         pixels[tile, NEAREST + i] = max(nearness, before)
         pixels[tile, WEIGHT + i] = pixels[tile, WEIGHT + i] * kept + weight
-        pixels[tile, RED + i] = red * kept + (q0 * r0 + q1 * r1 + q2 * r2) * share
-        pixels[tile, GREEN + i] = green * kept + (q0 * g0 + q1 * g1 + q2 * g2) * share
-        pixels[tile, BLUE + i] = blue * kept + (q0 * b0 + q1 * b1 + q2 * b2) * share
+        own_red, own_green = q0 * r0 + q1 * r1 + q2 * r2, q0 * g0 + q1 * g1 + q2 * g2
+        own_blue = q0 * b0 + q1 * b1 + q2 * b2
+        if paint is not None:
+            own_red *= pixels[tile, DEEP_TILE + TEX_RED + i]
+            own_green *= pixels[tile, DEEP_TILE + TEX_GREEN + i]
+            own_blue *= pixels[tile, DEEP_TILE + TEX_BLUE + i]
+        pixels[tile, RED + i] = red * kept + own_red * share
+        pixels[tile, GREEN + i] = green * kept + own_green * share
+        pixels[tile, BLUE + i] = blue * kept + own_blue * share
         if depth is not None:
             pixels[tile, DEPTH + i] = pixels[tile, DEPTH + i] * kept + z * weight
 
@@ -307,12 +407,13 @@ def _finish(pixels, tile, layer, row0, column0, opaque,
 
 @njit(**FAST)
 def rasterize(
-    start, stop, band_rows, vertices, colours, faces, num_faces, mesh, xs, ys, settings,
+    start, stop, band_rows, vertices, colours, faces, num_faces, mesh, paint, xs, ys, settings,
     colour, log_weight, log_transmittance, depth,
 ):  # fmt: skip
     """Fill the output maps, which end with the depth or None.
 
-    Item ``layer * bands + band`` is a band of rows of a layer.
+    Item ``layer * bands + band`` is a band of rows of a layer. ``paint`` holds the meshes' uvs,
+    textures and their sizes, or is None where no mesh has a texture.
 
     ``settings`` holds 1 / sigma, the signed distance over sigma at the blur radius, what
     z_inv / gamma is made of (its value at depth 0 and its fall per metre), the distance between
@@ -322,6 +423,8 @@ def rasterize(
     bands, across = (height + band_rows - 1) // band_rows, (width + WIDE - 1) // WIDE
     step, reach, opaque = settings[4], settings[5], settings[6]
     row_length = TILE if depth is None else DEEP_TILE
+    if paint is not None:
+        row_length = DEEP_TILE + TEXELS
     pixels = np.empty(((band_rows + HIGH - 1) // HIGH * across, row_length), vertices.dtype)
     for tile in range(len(pixels)):
         _clear(pixels, tile, depth)
@@ -337,7 +440,7 @@ def rasterize(
         m, face = mesh[layer], 0
         count = num_faces[m] if m >= 0 else 0
         while face < count:
-            face, found = _gather(face, count, m, layer, vertices, colours, faces, xs, ys,
+            face, found = _gather(face, count, m, layer, vertices, colours, faces, paint, xs, ys,
                                   row0, row1, reach, batch, corners)  # fmt: skip
             _set_up(batch, xs, ys, row0, row1, reach, step)
             for k in range(found):
@@ -348,7 +451,10 @@ def rasterize(
                         u = xs[column * WIDE] - batch[X0 + k]
                         if _reaches(batch, k, u, v, reach, step):
                             tile = row * across + column
-                            _add_face(batch, k, u, v, settings, pixels, tile, depth)
+                            if paint is not None:
+                                _look_up(batch, k, u, v, settings, pixels, tile, NEAREST,
+                                         DEEP_TILE, paint, m)  # fmt: skip
+                            _add_face(batch, k, u, v, settings, pixels, tile, depth, paint)
         top, bottom, left, right = _rectangle(vertices, layer, xs, ys, row0, row1, reach, step)
         for row in range(top, bottom):
             for column in range(left, right):
@@ -386,7 +492,7 @@ def _pack(pixels, tile, layer, row0, column0, opaque,
 
 
 @njit(**INLINE)
-def _face_gradient(batch, k, u, v, settings, pixels, tile, depth):
+def _face_gradient(batch, k, u, v, settings, pixels, tile, depth, paint):
     """Put into a tile what it passes down to face k; begins as ``_add_face``."""
     inv_sigma, faintest, nearest = settings[0], settings[1], settings[2]
     fall, step = settings[3], settings[4]
@@ -403,6 +509,9 @@ def _face_gradient(batch, k, u, v, settings, pixels, tile, depth):
     r1, g1, b1 = batch[R1 + k], batch[G1 + k], batch[B1 + k]
     r2, g2, b2 = batch[R2 + k], batch[G2 + k], batch[B2 + k]
     pull_scale = -(inv_sigma + inv_sigma)
+    s0, s1, s2 = batch[S0 + k], batch[S1 + k], batch[S2 + k]
+    t0, t1, t2 = batch[T0 + k], batch[T1 + k], batch[T2 + k]
+    at = WIDE_DEEP_TILE
     for i in range(LANES):
         x, y = u - np.float32(i % WIDE) * step, v - np.float32(i // WIDE) * step
         d0, d1, d2 = height + x * ty0 - y * tx0, x * ty1 - y * tx1, x * ty2 - y * tx2
@@ -425,6 +534,20 @@ def _face_gradient(batch, k, u, v, settings, pixels, tile, depth):
         share = covered * _exp(min(max(ahead, HIDDEN), FAINT))
         red, green = pixels[tile, UP_RED + i], pixels[tile, UP_GREEN + i]
         blue = pixels[tile, UP_BLUE + i]
+        if paint is not None:
+            # Of the texel and of the place on the texture, but for the fragment's share.
+            by_red = red * (w0 * r0 + w1 * r1 + w2 * r2)
+            by_green = green * (w0 * g0 + w1 * g1 + w2 * g2)
+            by_blue = blue * (w0 * b0 + w1 * b1 + w2 * b2)
+            up_s = by_red * pixels[tile, at + RIGHT_RED + i]
+            up_s += by_green * pixels[tile, at + RIGHT_GREEN + i]
+            up_s += by_blue * pixels[tile, at + RIGHT_BLUE + i]
+            up_t = by_red * pixels[tile, at + DOWN_RED + i]
+            up_t += by_green * pixels[tile, at + DOWN_GREEN + i]
+            up_t += by_blue * pixels[tile, at + DOWN_BLUE + i]
+            red *= pixels[tile, at + TEX_RED + i]
+            green *= pixels[tile, at + TEX_GREEN + i]
+            blue *= pixels[tile, at + TEX_BLUE + i]
         up0 = red * r0 + green * g0 + blue * b0
         up1 = red * r1 + green * g1 + blue * b1
         up2 = red * r2 + green * g2 + blue * b2
@@ -443,6 +566,16 @@ def _face_gradient(batch, k, u, v, settings, pixels, tile, depth):
         pixels[tile, DB0 + i], pixels[tile, DB1 + i] = blue * w0, blue * w1
         pixels[tile, DR2 + i], pixels[tile, DG2 + i] = red * w2, green * w2
         pixels[tile, DB2 + i] = blue * w2
+        if paint is not None:
+            pixels[tile, at + UP_TEXEL + i] = share * by_red
+            pixels[tile, at + UP_TEXEL + LANES + i] = share * by_green
+            pixels[tile, at + UP_TEXEL + 2 * LANES + i] = share * by_blue
+            up0, up1 = up0 + s0 * up_s + t0 * up_t, up1 + s1 * up_s + t1 * up_t
+            up2 += s2 * up_s + t2 * up_t
+            up_s, up_t = share * up_s, share * up_t
+            pixels[tile, DS0 + i], pixels[tile, DT0 + i] = up_s * w0, up_t * w0
+            pixels[tile, DS1 + i], pixels[tile, DT1 + i] = up_s * w1, up_t * w1
+            pixels[tile, DS2 + i], pixels[tile, DT2 + i] = up_s * w2, up_t * w2
         # Of w, through its normalisation, and as q_i goes with 1 / z_i, of z.
         up0, up1, up2 = share * up0 + up_z * z0, share * up1 + up_z * z1, share * up2 + up_z * z2
         mean = up0 * w0 + up1 * w1 + up2 * w2
@@ -473,11 +606,33 @@ def _face_gradient(batch, k, u, v, settings, pixels, tile, depth):
 
 
 @njit(**INLINE)
-def _fold(sums):
+def _spread(pixels, tile, paint, m, grad_textures):
+    """Add the gradients of the texels that a tile shows to those of the texture."""
+    _, _, sizes = paint
+    at = WIDE_DEEP_TILE
+    for i in range(LANES):
+        up_red = pixels[tile, at + UP_TEXEL + i]
+        up_green = pixels[tile, at + UP_TEXEL + LANES + i]
+        up_blue = pixels[tile, at + UP_TEXEL + 2 * LANES + i]
+        if sizes[m, 0] == 0 or (up_red == ZERO and up_green == ZERO and up_blue == ZERO):
+            continue
+        left, right, across, _ = _between(pixels[tile, at + ACROSS + i], sizes[m, 1])
+        top, bottom, down, _ = _between(pixels[tile, at + DOWN + i], sizes[m, 0])
+        for channel in range(3):
+            upstream = pixels[tile, at + UP_TEXEL + channel * LANES + i]
+            upper, lower = upstream * (ONE - down), upstream * down
+            grad_textures[m, top, left, channel] += upper * (ONE - across)
+            grad_textures[m, top, right, channel] += upper * across
+            grad_textures[m, bottom, left, channel] += lower * (ONE - across)
+            grad_textures[m, bottom, right, channel] += lower * across
+
+
+@njit(**INLINE)
+def _fold(sums, count):
     """Bring each of the sums over LANES to the first places, in pairs of pairs."""
     half = LANES // 2
     while half:
-        for k in range(SUMS // LANES):
+        for k in range(count // LANES):
             for i in range(half):
                 sums[k * LANES + i] += sums[k * LANES + half + i]
         half //= 2
@@ -485,24 +640,32 @@ def _fold(sums):
 
 @njit(**FAST)
 def rasterize_backward(
-    start, stop, band_rows, vertices, colours, faces, num_faces, mesh, xs, ys, settings,
+    start, stop, band_rows, vertices, colours, faces, num_faces, mesh, paint, xs, ys, settings,
     colour, log_weight, log_transmittance, depth,
     grad_colour, grad_log_weight, grad_log_transmittance, grad_depth,
-    grad_vertices, grad_colours,
+    grad_vertices, grad_colours, grad_uvs, grad_textures,
 ):  # fmt: skip
-    """Fill the gradients [band, layer, vertex, 3] of vertices and colours; as ``rasterize``."""
+    """Fill the gradients [band, layer, vertex, ...] of vertices, colours and uvs.
+
+    Adds to that of the textures, in double precision, or None. The rest is as in ``rasterize``.
+    """
     height, width = len(ys), len(xs)
     bands, across = (height + band_rows - 1) // band_rows, (width + WIDE - 1) // WIDE
     step, reach, opaque = settings[4], settings[5], settings[6]
     row_length = WIDE_TILE if depth is None else WIDE_DEEP_TILE
+    num_sums = SUMS
+    if paint is not None:
+        row_length, num_sums = WIDE_DEEP_TILE + WIDE_TEXELS, ALL_SUMS
     pixels = np.empty(((band_rows + HIGH - 1) // HIGH * across, row_length), vertices.dtype)
     batch, corners = np.ones(BATCH, vertices.dtype), np.zeros(3 * LANES, np.int64)
-    sums = np.empty(SUMS, vertices.dtype)
+    sums = np.empty(num_sums, vertices.dtype)
     for item in range(start, stop):
         layer, band = item // bands, item % bands
         row0, row1 = band * band_rows, min((band + 1) * band_rows, height)
         grad_vertices[band, layer] = ZERO
         grad_colours[band, layer] = ZERO
+        if paint is not None:
+            grad_uvs[band, layer] = ZERO
         top, bottom, left, right = _rectangle(vertices, layer, xs, ys, row0, row1, reach, step)
         for row in range(top, bottom):
             for column in range(left, right):
@@ -513,7 +676,7 @@ def rasterize_backward(
         m, face = mesh[layer], 0
         count = num_faces[m] if m >= 0 else 0
         while face < count:
-            face, found = _gather(face, count, m, layer, vertices, colours, faces, xs, ys,
+            face, found = _gather(face, count, m, layer, vertices, colours, faces, paint, xs, ys,
                                   row0, row1, reach, batch, corners)  # fmt: skip
             _set_up(batch, xs, ys, row0, row1, reach, step)
             for k in range(found):
@@ -525,13 +688,23 @@ def rasterize_backward(
                         u = xs[column * WIDE] - batch[X0 + k]
                         if _reaches(batch, k, u, v, reach, step):
                             tile = row * across + column
-                            _face_gradient(batch, k, u, v, settings, pixels, tile, depth)
-                            for i in range(SUMS):
+                            if paint is not None:
+                                _look_up(batch, k, u, v, settings, pixels, tile, LOG_WEIGHT,
+                                         WIDE_DEEP_TILE, paint, m)  # fmt: skip
+                            _face_gradient(batch, k, u, v, settings, pixels, tile, depth, paint)
+                            for i in range(num_sums):
                                 sums[i] += pixels[tile, TILE + i]
-                _fold(sums)
+                            if grad_textures is not None:
+                                _spread(pixels, tile, paint, m, grad_textures)
+                _fold(sums, num_sums)
                 for corner in range(3):
                     vertex = corners[corner * LANES + k]
                     for axis in range(3):
                         place = (6 * corner + axis) * LANES
                         grad_vertices[band, layer, vertex, axis] += sums[place]
                         grad_colours[band, layer, vertex, axis] += sums[place + 3 * LANES]
+                    if paint is not None:
+                        place = SUMS + 2 * corner * LANES
+                        rows, columns = _steps(paint, m)
+                        grad_uvs[band, layer, vertex, 0] += sums[place] * columns
+                        grad_uvs[band, layer, vertex, 1] -= sums[place + LANES] * rows

@@ -17,17 +17,23 @@ from air3d.scene.spec import RenderSpec
 BAND_ROWS = 64
 """Rows of an image that one call works on; a larger image keeps several threads busy."""
 
+MOST_SUMS, MOST_SUMMED = 32, 2**23
+"""How many sums there are of the textures' gradient at most, and how many numbers in all."""
+
 
 def rasterize_layers(
     projected: ProjectedMeshes, softness: RenderSpec, *, with_depth: bool
 ) -> Layers:
     """Rasterize every mesh into a layer, [layer, height, width].
 
-    Gradients reach the projected vertices and colours.
+    Gradients reach the projected vertices and colours, the uvs and the textures.
     """
     colour, log_weight, log_transmittance, depth = _rasterize(
         projected.vertices,
         projected.colours,
+        projected.uvs,
+        projected.textures,
+        projected.texture_sizes,
         projected.faces,
         projected.num_faces,
         projected.mesh,
@@ -51,6 +57,9 @@ def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
 def _rasterize(
     vertices: Tensor,
     colours: Tensor,
+    uvs: Tensor,
+    textures: Tensor,
+    texture_sizes: Tensor,
     faces: Tensor,
     num_faces: Tensor,
     mesh: Tensor,
@@ -60,44 +69,53 @@ def _rasterize(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """``settings``: what the kernels' docstring says. A depth not asked for has no pixels."""
     outputs = _empty_maps(vertices, image_size, with_depth)
-    inputs = [BAND_ROWS, *arrays(vertices, colours, faces, num_faces, mesh)]
-    inputs += [*_pixels(image_size, vertices), *arrays(vertices.new_tensor(settings))]
-    items = len(vertices) * _bands(image_size)
-    for_ranges(layer_kernels.rasterize, items, [*inputs, *_map_arrays(outputs)])
+    tensors = [vertices, colours, uvs, textures, texture_sizes, faces, num_faces, mesh]
+    inputs = [*_inputs(tensors, image_size, settings), *_map_arrays(outputs)]
+    for_ranges(layer_kernels.rasterize, len(vertices) * _bands(image_size), inputs)
     return outputs
 
 
 @_rasterize.register_fake
-def _(vertices, colours, faces, num_faces, mesh, image_size, settings, with_depth):
+def _(
+    vertices, colours, uvs, textures, texture_sizes, faces, num_faces, mesh,
+    image_size, settings, with_depth,
+):  # fmt: skip
     return _empty_maps(vertices, image_size, with_depth)
 
 
 @torch.library.custom_op("air3d::rasterize_layers_backward", mutates_args=())
 def _rasterize_backward(
-    vertices: Tensor,
-    colours: Tensor,
-    faces: Tensor,
-    num_faces: Tensor,
-    mesh: Tensor,
+    tensors: list[Tensor],
     image_size: list[int],
     settings: list[float],
     outputs: list[Tensor],
     upstream: list[Tensor],
-) -> tuple[Tensor, Tensor]:
-    """``outputs``: the layers' four maps; ``upstream``: their gradients."""
-    bands = _bands(image_size)
+    wants_textures: bool,
+) -> list[Tensor]:
+    """``tensors``: those of the forward pass; ``outputs``: its four maps, ``upstream`` theirs.
+
+    Returns the gradients of vertices, colours, uvs and textures, the last empty if not wanted.
+    """
+    vertices, _, uvs, textures, *_, mesh = tensors
+    bands, layers, most_vertices = _bands(image_size), *vertices.shape[:2]
     # A buffer for each band, and their sum in a fixed order: the same on any number of threads.
-    grads = vertices.new_empty(bands, *vertices.shape), colours.new_empty(bands, *colours.shape)
-    inputs = [BAND_ROWS, *arrays(vertices, colours, faces, num_faces, mesh)]
-    inputs += [*_pixels(image_size, vertices), *arrays(vertices.new_tensor(settings))]
-    inputs += [*_map_arrays(outputs), *_map_arrays(upstream), *arrays(*grads)]
-    for_ranges(layer_kernels.rasterize_backward, len(vertices) * bands, inputs)
-    return (grads[0][0], grads[1][0]) if bands == 1 else (grads[0].sum(0), grads[1].sum(0))
+    buffers = [vertices.new_empty(bands, layers, most_vertices, 3) for _ in range(2)]
+    buffers.append(vertices.new_empty(bands, layers, most_vertices if textures.numel() else 0, 2))
+    inputs = _inputs(tensors, image_size, settings)
+    inputs += [*_map_arrays(outputs), *_map_arrays(upstream), *arrays(*buffers)]
+    grad_textures = _run_backward(layers * bands, inputs, textures, wants_textures)
+    grad_vertices, grad_colours, by_layer = (_sum_in_order(buffer) for buffer in buffers)
+    # In float64, as a mesh sums over all of its instances.
+    grad_uvs = torch.zeros_like(uvs, dtype=torch.float64)
+    if textures.numel():
+        grad_uvs.index_add_(0, mesh.clamp(min=0), by_layer.double())
+    return [grad_vertices, grad_colours, grad_uvs.to(uvs.dtype), grad_textures]
 
 
 @_rasterize_backward.register_fake
-def _(vertices, colours, faces, num_faces, mesh, image_size, settings, outputs, upstream):
-    return _empty_like(vertices), _empty_like(colours)
+def _(tensors, image_size, settings, outputs, upstream, wants_textures):
+    *others, textures = (_empty_like(tensor) for tensor in tensors[:4])
+    return [*others, textures if wants_textures else textures.new_empty(0)]
 
 
 def _save(ctx, inputs, output):
@@ -106,12 +124,53 @@ def _save(ctx, inputs, output):
 
 
 def _backward(ctx, *upstream):
-    tensors, outputs = ctx.saved_tensors[:5], list(ctx.saved_tensors[5:])
-    grads = _rasterize_backward(*tensors, ctx.image_size, ctx.settings, outputs, list(upstream))
-    return *grads, None, None, None, None, None, None
+    tensors, outputs = list(ctx.saved_tensors[:8]), list(ctx.saved_tensors[8:])
+    wanted = ctx.needs_input_grad[3] and tensors[3].numel() > 0
+    *grads, grad_textures = _rasterize_backward(
+        tensors, ctx.image_size, ctx.settings, outputs, list(upstream), wanted
+    )
+    return *grads, grad_textures if wanted else None, *(None for _ in range(7))
 
 
 _rasterize.register_autograd(_backward, setup_context=_save)
+
+
+def _run_backward(items: int, inputs: list, textures: Tensor, wanted: bool) -> Tensor:
+    """Run the backward kernel; return the textures' gradient, empty if not wanted.
+
+    Every part of the items has a sum of its own, and their number hangs on no number of threads.
+    """
+    kernel = layer_kernels.rasterize_backward
+    if not wanted:
+        for_ranges(kernel, items, [*inputs, None])
+        return textures.new_empty(0)
+    parts = max(1, min(items, MOST_SUMS, MOST_SUMMED // textures.numel()))
+    bounds = [items * part // parts for part in range(parts + 1)]
+    sums = np.zeros((parts, *textures.shape))
+
+    def run(first: int, last: int) -> None:
+        for part in range(first, last):
+            rest = [*inputs, sums[part]]
+            kernel(bounds[part], bounds[part + 1], *rest)
+
+    for_ranges(run, parts, [])
+    return _sum_in_order(torch.from_numpy(sums)).to(textures.dtype)
+
+
+def _sum_in_order(parts: Tensor) -> Tensor:
+    """Sum along the first dimension; the order of torch's own sum may hang on the threads."""
+    total = parts[0]
+    for part in parts[1:]:
+        total = total + part
+    return total
+
+
+def _inputs(tensors: Sequence[Tensor], image_size: list[int], settings: list[float]) -> list:
+    """Return what both kernels begin with, after the range of items."""
+    vertices, colours, *paint, faces, num_faces, mesh = arrays(*tensors)
+    textured = tuple(paint) if tensors[3].numel() else None
+    rest = [*_pixels(image_size, tensors[0]), *arrays(tensors[0].new_tensor(settings))]
+    return [BAND_ROWS, vertices, colours, faces, num_faces, mesh, textured, *rest]
 
 
 def _settings(softness: RenderSpec, projected: ProjectedMeshes) -> list[float]:

@@ -14,14 +14,7 @@ def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
     """Project each layer's mesh into its image and light it.
 
     Gradients reach the placement and the bank's vertices, colours and normals.
-
-    Raises:
-        ValueError: the bank has textures, which this backend cannot render yet.
     """
-    if bank.textures.numel():
-        raise ValueError(
-            "render: the CPU backend cannot render textures yet; choose backend='reference'"
-        )
     vertices, colours = _project(
         placement.to_ndc,
         placement.source,
