@@ -47,6 +47,22 @@ def test_settling_finds_clean_images_poses_exactly(decoder):
 
 
 @torch.no_grad()
+def test_objects_that_hide_each_other_settle_together(decoder):
+    """A cylinder stands behind each cube, half hidden."""
+    cube, cylinder = scenes_of(decoder, CUBE, 6), scenes_of(decoder, CYLINDER, 6)
+    behind = cube.position + torch.tensor([0.2, 0.5, 0.0])
+    behind[..., 2] = cylinder.position[..., 2]
+    truth = Scenes(
+        torch.cat([cube.identity, cylinder.identity], dim=1),
+        torch.cat([cube.position, behind], dim=1),
+        torch.cat([cube.yaw, cylinder.yaw], dim=1),
+    )
+    found = settle(decoder, decoder.image(truth), nearby(decoder, truth), steps=10)
+    metres = (found.position - truth.position).norm(dim=-1)
+    assert (metres < 1e-3).float().mean() >= 0.75, metres
+
+
+@torch.no_grad()
 def test_errors_are_those_of_an_efficient_estimate(decoder):
     """By the Cramer-Rao bound, e' F e of the best estimate is chi-squared of 3: median 2.4."""
     truth = scenes_of(decoder, CYLINDER, 64)
