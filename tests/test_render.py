@@ -250,7 +250,7 @@ def test_float32_stays_float32():
     scene.layers("cpu", with_depth=True).depth.sum().backward()
     white = {"textures": torch.ones(3, 2, 2, 3), "texture_sizes": torch.full((3, 2), 2)}
     painted = replace(scene, bank=replace(scene.bank, **white))
-    painted.layers("cpu").colour.sum().backward()
+    painted.layers("cpu")
     render_depth(scene.bank, scene.instances, scene.camera)
     kernels = [vertex_kernels.project, layer_kernels.rasterize, layer_kernels.rasterize_backward]
     for kernel in (*kernels, depth_kernels.depth, composite_kernels.composite):

@@ -647,7 +647,8 @@ def rasterize_backward(
 ):  # fmt: skip
     """Fill the gradients [band, layer, vertex, ...] of vertices, colours and uvs.
 
-    Adds to that of the textures, in double precision, or None. The rest is as in ``rasterize``.
+    Adds to that of the textures, in double precision, which is empty if nobody asks for it. The
+    rest is as in ``rasterize``.
     """
     height, width = len(ys), len(xs)
     bands, across = (height + band_rows - 1) // band_rows, (width + WIDE - 1) // WIDE
@@ -694,7 +695,7 @@ def rasterize_backward(
                             _face_gradient(batch, k, u, v, settings, pixels, tile, depth, paint)
                             for i in range(num_sums):
                                 sums[i] += pixels[tile, TILE + i]
-                            if grad_textures is not None:
+                            if paint is not None and grad_textures.size:
                                 _spread(pixels, tile, paint, m, grad_textures)
                 _fold(sums, num_sums)
                 for corner in range(3):

@@ -142,7 +142,8 @@ def _run_backward(items: int, inputs: list, textures: Tensor, wanted: bool) -> T
     """
     kernel = layer_kernels.rasterize_backward
     if not wanted:
-        for_ranges(kernel, items, [*inputs, None])
+        nothing = np.zeros((0, 0, 0, 0)) if textures.numel() else None
+        for_ranges(kernel, items, [*inputs, nothing])
         return textures.new_empty(0)
     parts = max(1, min(items, MOST_SUMS, MOST_SUMMED // textures.numel()))
     bounds = [items * part // parts for part in range(parts + 1)]
