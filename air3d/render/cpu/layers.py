@@ -159,7 +159,7 @@ def _run_backward(items: int, inputs: list, textures: Tensor, wanted: bool) -> T
 
 
 def _sum_in_order(parts: Tensor) -> Tensor:
-    """Sum along the first dimension; the order of torch's own sum may hang on the threads."""
+    """Sum along the first dimension, one after the other; torch promises no order."""
     total = parts[0]
     for part in parts[1:]:
         total = total + part
