@@ -13,7 +13,8 @@ pixel     u right, v down; (0, 0) is the upper left *corner* of the upper left
 ========  =====================================================================
 
 Quaternions are (w, x, y, z). A yaw is an angle about the object's own z axis,
-positive from x towards y.
+positive from x towards y. An azimuth is such an angle about the world's z axis, an
+elevation one above the horizon.
 
 Other conventions are converted where they enter or leave and nowhere else: PyTorch3D's
 NDC (+x left, +y up) inside ``air3d.render``; BOP's millimetres and its pixel centres at
@@ -28,6 +29,7 @@ from air3d.geometry.cameras import (
     project,
     unproject_to_plane,
 )
+from air3d.geometry.directions import angles_of, direction_of, from_target, orbit
 from air3d.geometry.transforms import (
     invert_rigid,
     look_at,
@@ -38,8 +40,12 @@ from air3d.geometry.transforms import (
 
 __all__ = [
     "Camera",
+    "angles_of",
+    "direction_of",
+    "from_target",
     "invert_rigid",
     "look_at",
+    "orbit",
     "pinhole_intrinsics",
     "pixel_rays",
     "plane_log_det",

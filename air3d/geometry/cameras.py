@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
 
 from air3d.geometry.transforms import invert_rigid, transform_points
@@ -27,6 +27,10 @@ class Camera:
 
     def __len__(self) -> int:
         return len(self.world_to_camera)
+
+    def __getitem__(self, rows: slice | Shaped[Tensor, " row"]) -> "Camera":
+        """Return some of the cameras, as a batch."""
+        return Camera(self.world_to_camera[rows], self.intrinsics[rows], self.image_size)
 
     def expand(self, batch: int) -> "Camera":
         """Repeat a single camera ``batch`` times, without a copy."""
