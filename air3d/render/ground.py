@@ -11,7 +11,7 @@ from air3d.geometry import Camera, invert_rigid, pixel_rays
 from air3d.render import reference_ground
 from air3d.render.ground_view import TINY, GroundView
 from air3d.render.layers import Layers
-from air3d.render.lights import Light
+from air3d.scene.lights import Light
 from air3d.scene.spec import RenderSpec
 
 Colour = Sequence[float] | Float[Tensor, "*ground 3"]
@@ -29,8 +29,9 @@ class Ground:
         height: the world's z of the plane (metres).
         second_colour: of the neighbouring squares; None for a plane of one colour.
         square: side of a checkerboard's squares (metres).
-        half_extents: half the sides (metres, x and y) of a rectangle about the origin, beyond
-            which there is nothing; None for a plane that ends at the horizon.
+        half_extents: half the sides (metres, x and y) of a rectangle beyond which there is
+            nothing; None for a plane that ends at the horizon.
+        centre: of that rectangle (metres, x and y).
     """
 
     colour: Float[Tensor, "ground 3"]
@@ -38,6 +39,7 @@ class Ground:
     second_colour: Float[Tensor, "ground 3"] | None = None
     square: float = 1.0
     half_extents: tuple[float, float] | None = None
+    centre: tuple[float, float] = (0.0, 0.0)
 
     def __len__(self) -> int:
         return len(self.colour)
@@ -58,13 +60,16 @@ def plain_ground(
     *,
     height: float | Float[Tensor, "*ground"] = 0.0,
     half_extents: tuple[float, float] | None = None,
+    centre: tuple[float, float] = (0.0, 0.0),
 ) -> Ground:
     """Return a plane of one colour, [3] or one per scene; tensors keep their gradients."""
     colours = _rows(colour)
     heights = torch.atleast_1d(torch.as_tensor(height).to(colours))
     batch = max(len(colours), len(heights))
     extents = _checked_extents(half_extents)
-    return Ground(colours.expand(batch, 3), heights.expand(batch), half_extents=extents)
+    return Ground(
+        colours.expand(batch, 3), heights.expand(batch), half_extents=extents, centre=centre
+    )
 
 
 def checkerboard(
@@ -74,6 +79,7 @@ def checkerboard(
     *,
     height: float | Float[Tensor, "*ground"] = 0.0,
     half_extents: tuple[float, float] | None = None,
+    centre: tuple[float, float] = (0.0, 0.0),
 ) -> Ground:
     """Return a checkerboard, by which a camera's azimuth can be told; arguments as of ``Ground``.
 
@@ -82,9 +88,9 @@ def checkerboard(
     """
     if not square > 0.0:
         raise ValueError(f"checkerboard: square must be a positive length (metres), got {square}")
-    plane = plain_ground(colour, height=height, half_extents=half_extents)
+    plane = plain_ground(colour, height=height, half_extents=half_extents, centre=centre)
     second = _rows(second_colour).to(plane.colour).expand_as(plane.colour)
-    return Ground(plane.colour, plane.height, second, square, plane.half_extents)
+    return replace(plane, second_colour=second, square=square)
 
 
 def ground_layer(ground: Ground, camera: Camera, light: Light, softness: RenderSpec) -> Layers:
@@ -188,6 +194,7 @@ def _end_lines(ground: Ground, descent: Tensor, x: Tensor, y: Tensor) -> Tensor:
     if ground.half_extents is None:
         return descent[:, None]
     half_x, half_y = ground.half_extents
+    x, y = x - ground.centre[0] * descent, y - ground.centre[1] * descent
     sides = [half_x * descent - x, half_x * descent + x, half_y * descent - y, half_y * descent + y]
     return torch.stack([descent, *sides], dim=1)
 
