@@ -6,6 +6,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.geometry import Camera
+from air3d.scene import Light
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class ObjectEstimate:
         identity_probability: q(identity | x) of that mesh.
         presence_probability: that there are at least this many objects, q(n >= i | x) of the i-th.
         object_to_world: pose [4, 4].
+        scale: factor of the mesh's size.
+        colour: multiplies the mesh's own [3].
         position_std: standard deviations of q(x), q(y) on the plane, metres [2].
     """
 
@@ -26,6 +29,8 @@ class ObjectEstimate:
     identity_probability: float
     presence_probability: float
     object_to_world: Float[Tensor, "4 4"]
+    scale: float
+    colour: Float[Tensor, "3"]
     position_std: Float[Tensor, "2"]
 
 
@@ -53,6 +58,7 @@ class SceneEstimate:
         count_probability: q(n | x), n = 0, 1, ..., max_steps.
         objects: ``count`` objects, all of them 3D or all of them 2D.
         camera: the camera (a batch of one); None in 2D.
+        light: the light (a batch of one); None in 2D.
         reconstruction: the decoder's image of the mode [C, H, W], values in [0, 1].
         log_likelihood: log p(x | mode), nats.
     """
@@ -61,5 +67,6 @@ class SceneEstimate:
     count_probability: tuple[float, ...]
     objects: tuple[ObjectEstimate, ...] | tuple[PatchEstimate, ...]
     camera: Camera | None
+    light: Light | None
     reconstruction: Float[Tensor, "channel height width"]
     log_likelihood: float

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
+from air3d.geometry import yaw_rotation
 from air3d.models import Air
 from air3d.models.decoders import GlimpseDecoder, SceneDecoder, gaussian_log_likelihood
 from air3d.models.guide import Unrolled
@@ -68,38 +69,42 @@ def try_yaws(decoder: SceneDecoder, images: Tensor, mode: SceneMode) -> Scenes:
     """Turn each object in turn to the likeliest of its probable yaws; no gradients."""
     scenes = mode.scenes
     num_modes = mode.yaw_modes.shape[-1]
-    for index in range(scenes.yaw.shape[1]):
-        turned = scenes.yaw[None].repeat(num_modes, 1, 1)
-        turned[:, :, index] = mode.yaw_modes[:, index].movedim(-1, 0)
+    for index in range(scenes.identity.shape[1]):
+        turned = scenes.rotation[None].repeat(num_modes, 1, 1, 1, 1)
+        turned[:, :, index] = yaw_rotation(mode.yaw_modes[:, index].movedim(-1, 0))
         with torch.no_grad():
             scores = [
-                log_likelihood(decoder, images, dataclasses.replace(scenes, yaw=yaw))
-                for yaw in turned
+                log_likelihood(decoder, images, dataclasses.replace(scenes, rotation=rotation))
+                for rotation in turned
             ]
         best = torch.stack(scores).argmax(dim=0)
-        scenes = dataclasses.replace(scenes, yaw=turned[best, torch.arange(len(best))])
+        scenes = dataclasses.replace(scenes, rotation=turned[best, torch.arange(len(best))])
     return scenes
 
 
 def _scene_mode(unrolled: Unrolled[PoseLatents]) -> SceneMode:
-    latents = unrolled.latents
+    latents, seen = unrolled.latents, unrolled.seen
+    assert seen is not None, "meshes are seen by a camera"
     count = count_log_prob(unrolled.presence_logits).argmax(dim=1)
     probability, identity = latents.identity_log_prob.exp().max(dim=-1)
-    index = identity[..., None]
-    position = latents.position.gather(2, index[..., None].expand(-1, -1, 1, 3))[:, :, 0]
-    yaw_modes = latents.yaw_modes
-    chosen = index[..., None].expand(-1, -1, 1, yaw_modes.shape[-1])
-    square = index[..., None, None].expand(-1, -1, 1, 2, 2)
-    pixel_covariance = latents.pixel_covariance.gather(2, square)[:, :, 0]
+
+    def chosen(values: Tensor) -> Tensor:
+        """Pick each object's most probable identity out of [B, N, M, ...]."""
+        index = identity.reshape(*identity.shape, *[1] * (values.ndim - 2))
+        return values.gather(2, index.expand(-1, -1, 1, *values.shape[3:]))[:, :, 0]
+
     step = torch.arange(identity.shape[1], device=identity.device)
-    identity = identity.masked_fill(step >= count[:, None], ABSENT)
-    yaw = latents.yaw.gather(2, index)[:, :, 0]
-    return SceneMode(
-        Scenes(identity, position, yaw),
-        yaw_modes.gather(2, chosen)[:, :, 0],
-        probability,
-        pixel_covariance,
+    scenes = Scenes(
+        identity=identity.masked_fill(step >= count[:, None], ABSENT),
+        position=chosen(latents.position),
+        rotation=yaw_rotation(chosen(latents.yaw)),
+        scale=chosen(latents.scale),
+        colour=chosen(latents.colour),
+        camera=seen.view.camera,
+        light=seen.view.light,
     )
+    yaws, covariance = chosen(latents.yaw_modes), chosen(latents.pixel_covariance)
+    return SceneMode(scenes, yaws, probability, covariance)
 
 
 def _scene_estimates(
@@ -112,11 +117,8 @@ def _scene_estimates(
     presence = unrolled.presence_logits.sigmoid().cumprod(dim=1)
     poses = mode.scenes.object_to_world
     counts = mode.scenes.count.tolist()
-    camera = decoder.camera.to(images.device)
-    flat_position = mode.scenes.position.flatten(0, 1)
-    plane_std = standard_deviations_on_plane(
-        camera.expand(len(flat_position)), flat_position, mode.pixel_covariance.flatten(0, 1)
-    ).unflatten(0, poses.shape[:2])
+    camera = mode.scenes.camera
+    plane_std = standard_deviations_on_plane(camera, mode.scenes.position, mode.pixel_covariance)
     estimates = []
     for row, count in enumerate(counts):
         objects = tuple(
@@ -126,6 +128,8 @@ def _scene_estimates(
                 identity_probability=float(mode.identity_probability[row, index]),
                 presence_probability=float(presence[row, index]),
                 object_to_world=poses[row, index],
+                scale=float(mode.scenes.scale[row, index]),
+                colour=mode.scenes.colour[row, index],
                 position_std=plane_std[row, index],
             )
             for index, identity in enumerate(mode.scenes.identity[row, :count].tolist())
@@ -135,7 +139,8 @@ def _scene_estimates(
                 count=count,
                 count_probability=tuple(count_probability[row].tolist()),
                 objects=objects,
-                camera=camera,
+                camera=camera[row : row + 1],
+                light=mode.scenes.light[row : row + 1],
                 reconstruction=reconstruction[row],
                 log_likelihood=float(score[row]),
             )
@@ -161,6 +166,7 @@ def _patch_estimates(
                 for i, (u, v, side) in enumerate(boxes[row, :count].tolist())
             ),
             camera=None,
+            light=None,
             reconstruction=prefixes[row, count].clamp(0.0, 1.0),
             log_likelihood=float(scores[row, count]),
         )

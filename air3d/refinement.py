@@ -3,36 +3,21 @@
 import dataclasses
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from air3d.geometry import yaw_rotation
 from air3d.models.decoders import SceneDecoder, gaussian_log_likelihood
 from air3d.models.pull_in import Sharpness, coarsen, sharpness_at
-from air3d.scene import Scenes
-from air3d.settling import choose, log_likelihood, moved, settle
+from air3d.moves import Moves
+from air3d.scene import Scenes, choose
+from air3d.settling import log_likelihood, settle
 
-
-@dataclass(frozen=True)
-class Pace:
-    """How far Adam goes in a step; it falls along half a cosine.
-
-    Attributes:
-        first, last: diameters of the largest mesh per step; turns keep pace (see ``moved``).
-    """
-
-    first: float
-    last: float
-
-    def at(self, progress: float) -> float:
-        """Return the pace at a share ``progress`` (0 to 1) of the way."""
-        return self.last + (self.first - self.last) * 0.5 * (1 + math.cos(math.pi * progress))
-
-
-# Thirty steps can cover two diameters; the last ones are what settling copes with.
-PULL_IN = Pace(0.15, 0.01)
+LAST_PACE = 1 / 15
+"""Of the first: by the default, thirty steps can cover two diameters, and settling copes with the
+last."""
 
 # A surrogate that changes from step to step makes old gradients stale: Adam's memory is short.
 BETAS = (0.6, 0.8)
@@ -42,7 +27,7 @@ STEPS_BEFORE_TURNS = 3
 
 
 def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
-    """Climb log p(x | z) in position (along the plane) and yaw.
+    """Climb log p(x | z) in all that :class:`~air3d.moves.Moves` moves.
 
     The first ``pull_in.fraction`` of the steps follow the gradient of a surrogate with a wider
     basin (soft rendering, coarse images; see :mod:`air3d.models.pull_in`). The rest settle on a
@@ -67,18 +52,23 @@ def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) ->
 @torch.enable_grad()  # also where the caller has switched gradients off
 def pull_in(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
     """Climb by ``steps`` steps of Adam, looking ever more sharply; return the last place."""
-    moves = torch.zeros(*scenes.yaw.shape, 3, device=scenes.yaw.device, requires_grad=True)
-    optimiser = torch.optim.Adam([moves], betas=BETAS)
+    moves = Moves(decoder, scenes)
+    move = moves.zero().requires_grad_()
+    optimiser = torch.optim.Adam([move], betas=BETAS)
     fraction = decoder.spec.pull_in.fraction
     for step in range(steps):
         sharpness = sharpness_at(decoder.spec, fraction * step / steps)
-        place = moved(decoder, scenes, moves)
-        score = coarse_log_likelihood(decoder, images, place, sharpness)
-        optimiser.param_groups[0]["lr"] = PULL_IN.at(step / steps)
+        score = coarse_log_likelihood(decoder, images, moves.at(move), sharpness)
+        optimiser.param_groups[0]["lr"] = _pace(decoder.spec.pull_in.pace, step / steps)
         optimiser.zero_grad()
         (-score.sum()).backward()
         optimiser.step()
-    return moved(decoder, scenes, moves.detach())
+    return moves.at(move.detach())
+
+
+def _pace(first: float, progress: float) -> float:
+    """Return how far Adam goes in a step (see ``Moves``); it falls along half a cosine."""
+    return first * (LAST_PACE + (1 - LAST_PACE) * 0.5 * (1 + math.cos(math.pi * progress)))
 
 
 def coarse_log_likelihood(
@@ -89,7 +79,7 @@ def coarse_log_likelihood(
     It is the log-density of the coarse images under noise that averages out as if the pixels that
     one of theirs stands for were as many independent ones. So an error that is the same at every
     pixel costs the same at every level, and sharp rendering at level 0 gives log p(x | scene).
-    Gradients reach the scenes' positions and yaws.
+    Gradients reach all of the scenes but the identities.
     """
     level = sharpness.level
     means = coarsen(decoder.image(scenes, sharpness.softness), level)
@@ -108,12 +98,15 @@ def _turn_likeliest(decoder: SceneDecoder, images: Tensor, scenes: Scenes) -> Sc
     order = torch.tensor([1 if k == "continuous" else k for k in orders], device=scenes.yaw.device)
     period = 2 * math.pi / order[scenes.identity]
     for slot in range(scenes.yaw.shape[1]):
-        turns = [torch.zeros_like(scenes.yaw) for _ in range(int(order.max()))]
+        turns = [torch.zeros_like(period) for _ in range(int(order.max()))]
         for number, turn in enumerate(turns):
             turn[:, slot] = number * period[:, slot]
-        tried = (dataclasses.replace(scenes, yaw=scenes.yaw + turn) for turn in turns)
-        scenes = _likeliest(decoder, images, tried)
+        scenes = _likeliest(decoder, images, (_turned(scenes, turn) for turn in turns))
     return scenes
+
+
+def _turned(scenes: Scenes, turn: Float[Tensor, "batch object"]) -> Scenes:
+    return dataclasses.replace(scenes, rotation=scenes.rotation @ yaw_rotation(turn))
 
 
 @torch.no_grad()

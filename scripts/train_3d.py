@@ -37,6 +37,8 @@ class Arguments(TrainOptions):
     """What to maximise: log q of the model's own scenes, or the ELBO of their images alone."""
     init: Path | None = None
     """Checkpoint of the same scene file to start from (default: new weights)."""
+    network: SceneConfig = SceneConfig()
+    """Sizes of new weights."""
 
 
 def main(arguments: Arguments) -> None:
@@ -51,7 +53,7 @@ def main(arguments: Arguments) -> None:
         SceneStream(spec, batch=HELD_OUT, seed=HELD_OUT_SEED).batch(0), device
     )
     torch.manual_seed(arguments.seed)
-    model = _start(arguments.init, spec, stream).to(device)
+    model = _start(arguments, spec, stream).to(device)
     prior = count_log_prior(spec.count, model.max_steps)
 
     def loss_of(iteration: int) -> Loss:
@@ -80,10 +82,13 @@ def main(arguments: Arguments) -> None:
     print(arguments.out)
 
 
-def _start(init: Path | None, spec: SceneSpec, stream: SceneStream) -> Air:
+def _start(arguments: Arguments, spec: SceneSpec, stream: SceneStream) -> Air:
     """Build a new model, or load one that was trained on this scene file's kinds of object."""
+    init = arguments.init
     if init is None:
-        return build_air(spec, SceneConfig(), stream.meshes)
+        return build_air(spec, arguments.network, stream.meshes)
+    if arguments.network != SceneConfig():
+        raise ValueError("--network: has no meaning with --init, whose sizes stay; leave it out")
     model = load_model(init)
     theirs = [mesh.name for mesh in model.meshes]
     ours = [mesh.name for mesh in stream.meshes]

@@ -16,9 +16,10 @@ from PIL import Image
 from air3d.data import BopDataset, BopPlan, DataError, read_images, write_bop
 from air3d.data.bop import format, read_diameters, read_model, write
 from air3d.data.bop.annotate import AnnotatedScenes, surround
+from air3d.evaluation import load_test_set
 from air3d.geometry import project
 from air3d.render import Instances, render_depth
-from air3d.scene import ABSENT, SceneSpec, load_scene
+from air3d.scene import ABSENT, SceneSpec, View, ViewPrior, known_view, load_assets, load_scene
 
 ROOT = Path(__file__).resolve().parent.parent
 COUNT, SHARD, SEED = 21, 8, 3
@@ -123,7 +124,7 @@ def test_images_and_scenes_come_back_as_they_were_drawn(shards, spec):
 
 
 def test_the_camera_comes_back(shards, spec):
-    camera = AnnotatedScenes(spec, SEED).stream.camera
+    camera = known_view(spec).camera
     read = BopDataset(shards)[5].camera
     torch.testing.assert_close(read.intrinsics, camera.intrinsics)
     torch.testing.assert_close(read.world_to_camera, camera.world_to_camera)
@@ -131,7 +132,7 @@ def test_the_camera_comes_back(shards, spec):
 
 
 def test_the_cameras_of_all_images_come_back_without_their_pixels(shards, loose, spec):
-    camera = AnnotatedScenes(spec, SEED).stream.camera
+    camera = known_view(spec).camera
     for path in (shards, loose):
         cameras = BopDataset(path).cameras()
         assert len(cameras) == COUNT and cameras.image_size == (24, 32)
@@ -185,12 +186,12 @@ def test_silhouettes_are_those_of_the_whole_surrounding_image(spec):
     stream = scenes.stream
     truncated = hidden = 0
     for image in scenes.images(0, COUNT):
-        if len(image.identity) == 0:
+        scene = image.scene
+        if int(scene.count) == 0:
             assert not np.isfinite(image.depth).any()
             continue
-        poses = image.object_to_world[None]
-        camera = surround(image.camera)
-        large = render_depth(stream.bank, Instances(image.identity[None], poses), camera)[0].numpy()
+        instances = Instances(scene.identity, scene.object_to_world, scene.scale)
+        large = render_depth(stream.bank, instances, surround(scene.camera))[0].numpy()
         differs = np.isfinite(large) != image.silhouettes
         assert differs.sum() <= 1  # a pixel centre on an edge may fall to either side
         assert not (image.visible.sum(axis=0) > 1).any()
@@ -482,13 +483,33 @@ def test_a_set_without_the_cameras_place_is_refused(loose, tmp_path):
         list(BopDataset(path))
 
 
-def test_an_object_that_lies_on_its_side_has_no_scene(loose, tmp_path):
+def test_an_object_that_lies_on_its_side_is_read_but_refused_as_a_test(loose, spec, tmp_path):
     path = Path(shutil.copytree(loose, tmp_path / "copy"))
     table = path / "train" / "000000" / "scene_gt.json"
     poses = json.loads(table.read_text())
     index = next(key for key, entries in poses.items() if entries)
     poses[index][0]["cam_R_m2c"] = [1.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 1.0]
     table.write_text(json.dumps(poses))
+    scenes = read_images(path).scenes
+    in_camera = scenes.camera.world_to_camera[int(index), :3, :3] @ scenes.rotation[int(index), 0]
+    torch.testing.assert_close(in_camera, torch.eye(3), atol=1e-5, rtol=0)
     with pytest.raises(DataError, match="turned about another axis"):
-        read_images(path)
-    assert len(list(BopDataset(path))) == COUNT
+        load_test_set(path, spec, load_assets(spec))
+
+
+def test_all_of_a_table_comes_back(tmp_path):
+    """What BOP does not know (light, scale, colour) comes back, too."""
+    spec = load_scene(ROOT / "scenes" / "tabletop.yaml")
+    assert isinstance(spec, SceneSpec)
+    write_bop(tmp_path / "table", BopPlan(spec, 6, SEED))
+    drawn = AnnotatedScenes(spec, SEED).stream.batch(0).scenes[:6]
+    read = load_test_set(tmp_path / "table", spec, load_assets(spec)).scenes
+    assert read is not None
+    present = drawn.identity != ABSENT
+    assert torch.equal(read.identity[read.identity != ABSENT], drawn.identity[present])
+    for name in ("position", "rotation", "scale", "colour"):
+        mine, theirs = getattr(read, name)[read.identity != ABSENT], getattr(drawn, name)[present]
+        torch.testing.assert_close(mine, theirs, atol=1e-5, rtol=0)
+    view = ViewPrior(spec)
+    mine, theirs = (view.coordinates(View(s.camera, s.light)) for s in (read, drawn))
+    torch.testing.assert_close(mine, theirs, atol=1e-4, rtol=0)

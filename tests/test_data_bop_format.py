@@ -34,10 +34,8 @@ from air3d.geometry import (
     look_at,
     pinhole_intrinsics,
     project,
-    rigid_transform,
-    yaw_rotation,
 )
-from air3d.scene import load_mesh
+from air3d.scene import ambient_light, load_mesh, upright_scenes
 
 MESHES = Path(__file__).resolve().parent.parent / "assets" / "meshes"
 masks = st_numpy.arrays(bool, st_numpy.array_shapes(min_dims=2, max_dims=2, max_side=9))
@@ -52,12 +50,17 @@ def annotated(silhouettes: np.ndarray, visible: np.ndarray) -> AnnotatedImage:
     count, height, width = visible.shape
     yaw = torch.linspace(0.3, 2.0, count)
     position = torch.linspace(-0.3, 0.5, 3 * count).reshape(count, 3)
+    scene = upright_scenes(
+        torch.arange(count)[None],
+        position[None],
+        yaw[None],
+        camera=a_camera((height, width)),
+        light=ambient_light(0.7),
+    )
     return AnnotatedImage(
         rgb=np.zeros((height, width, 3), np.uint8),
         depth=np.full((height, width), np.inf, np.float32),
-        camera=a_camera((height, width)),
-        identity=torch.arange(count),
-        object_to_world=rigid_transform(yaw_rotation(yaw), position),
+        scene=scene,
         silhouettes=silhouettes,
         visible=visible,
     )
@@ -79,7 +82,7 @@ def test_run_lengths_go_column_by_column_and_start_with_zeros():
 
 def test_the_camera_survives_and_shows_bop_the_same_pixels():
     camera = a_camera()
-    entry = json.loads(json.dumps(camera_to_bop(camera)))
+    entry = json.loads(json.dumps(camera_to_bop(camera, ambient_light())))
     back = camera_from_bop(entry, camera.image_size)
     torch.testing.assert_close(back.world_to_camera, camera.world_to_camera)
     torch.testing.assert_close(back.intrinsics, camera.intrinsics)
@@ -96,13 +99,14 @@ def test_the_camera_survives_and_shows_bop_the_same_pixels():
 
 def test_poses_survive_in_millimetres_and_numbered_from_one():
     image = annotated(np.zeros((3, 12, 18), bool), np.zeros((3, 4, 6), bool))
-    camera_entry, entries = camera_to_bop(image.camera), poses_to_bop(image)
+    scene = image.scene
+    camera_entry, entries = camera_to_bop(scene.camera, scene.light), poses_to_bop(scene)
     assert [entry["obj_id"] for entry in entries] == [1, 2, 3]
-    depth = project(image.camera, image.object_to_world[None, :, :3, 3]).depth[0]
+    depth = project(scene.camera, scene.position).depth[0]
     for entry, metres in zip(entries, depth, strict=True):
         assert entry["cam_t_m2c"][2] == pytest.approx(1000 * float(metres), rel=1e-5)
     back = torch.stack([pose_from_bop(entry, camera_entry) for entry in entries])
-    torch.testing.assert_close(back, image.object_to_world, atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(back, scene.object_to_world[0], atol=1e-6, rtol=1e-6)
 
 
 def test_areas_and_boxes_count_what_lies_beyond_the_border():
@@ -125,7 +129,7 @@ def test_areas_and_boxes_count_what_lies_beyond_the_border():
 
 def test_an_image_without_objects_has_empty_lists():
     image = annotated(np.zeros((0, 12, 18), bool), np.zeros((0, 4, 6), bool))
-    assert poses_to_bop(image) == [] and info_to_bop(image) == []
+    assert poses_to_bop(image.scene) == [] and info_to_bop(image) == []
 
 
 def test_depth_is_in_millimetres_and_zero_where_there_is_nothing():
@@ -196,9 +200,9 @@ def test_missing_models_are_named(tmp_path):
 
 @given(st.floats(-math.pi, math.pi), st.floats(-3, 3), st.floats(-3, 3))
 def test_any_pose_on_the_plane_survives(yaw, x, y):
-    image = annotated(np.zeros((1, 12, 18), bool), np.zeros((1, 4, 6), bool))
-    pose = rigid_transform(yaw_rotation(torch.tensor([yaw])), torch.tensor([[x, y, 0.18]]))
-    image = AnnotatedImage(**{**image.__dict__, "object_to_world": pose})
-    entry = json.loads(json.dumps(poses_to_bop(image)))[0]
-    back = pose_from_bop(entry, camera_to_bop(image.camera))
-    torch.testing.assert_close(back, pose[0], atol=2e-6, rtol=1e-6)
+    camera, light = a_camera(), ambient_light()
+    place = torch.tensor([[[x, y, 0.18]]]), torch.tensor([[yaw]])
+    scene = upright_scenes(torch.zeros(1, 1, dtype=torch.int64), *place, camera=camera, light=light)
+    entry = json.loads(json.dumps(poses_to_bop(scene)))[0]
+    back = pose_from_bop(entry, camera_to_bop(camera, light))
+    torch.testing.assert_close(back, scene.object_to_world[0, 0], atol=2e-6, rtol=1e-6)

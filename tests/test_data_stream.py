@@ -71,8 +71,8 @@ def test_scenes_are_the_ones_in_the_images(spec):
     rows = torch.arange(24) + 0.5
     for index in range(len(rendered)):
         position = rendered.scenes.position[index, 0]
-        at = stream.camera.world_to_camera[0] @ torch.cat([position, torch.ones(1)])
-        v = float((stream.camera.intrinsics[0] @ at[:3])[1] / at[2])
+        at = rendered.scenes.camera.world_to_camera[0] @ torch.cat([position, torch.ones(1)])
+        v = float((rendered.scenes.camera.intrinsics[0] @ at[:3])[1] / at[2])
         seen = shown[index].float().sum(dim=1)
         assert float((seen * rows).sum() / seen.sum()) == pytest.approx(v, abs=1.5)
 

@@ -5,14 +5,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 from hypothesis import given
 from hypothesis import strategies as st
 
 from air3d.estimate import ObjectEstimate, SceneEstimate
 from air3d.evaluation import count_metrics, match_objects, scene_metrics, to_json, yaw_error
 from air3d.geometry import rigid_transform, yaw_rotation
-from air3d.scene import ABSENT, Mesh, Scenes
+from air3d.scene import ABSENT, Mesh, known_view, load_scene, upright_scenes
 
+VIEW = known_view(load_scene(ROOT / "scenes" / "single_object.yaml"))
 CUBE, BALL, CYLINDER = range(3)
 ANGLES = st.floats(-10.0, 10.0)
 
@@ -37,16 +39,19 @@ def _truth(*images):
     values = torch.tensor(padded, dtype=torch.float32).reshape(len(images), size, 4)
     height = torch.full_like(values[..., :1], 0.1)
     position = torch.cat([values[..., 1:3], height], dim=-1)
-    return Scenes(values[..., 0].long(), position, values[..., 3])
+    identity, view = values[..., 0].long(), vars(VIEW)
+    return upright_scenes(identity, position, values[..., 3], **view)
 
 
 def _estimate(*objects):
     found = tuple(
-        ObjectEstimate(MESHES[i].name, i, 1.0, 1.0, _pose(x, y, yaw), torch.zeros(2))
+        ObjectEstimate(
+            MESHES[i].name, i, 1.0, 1.0, _pose(x, y, yaw), 1.0, torch.ones(3), torch.zeros(2)
+        )
         for i, x, y, yaw in objects
     )
     image = torch.zeros(3, 4, 4)
-    return SceneEstimate(len(found), (1.0,), found, None, image, 0.0)
+    return SceneEstimate(len(found), (1.0,), found, None, None, image, 0.0)
 
 
 def test_a_quarter_turn_is_none_for_a_cube_and_one_for_a_cylinder():

@@ -26,7 +26,7 @@ from air3d.scene import (
     Mesh,
     MeshBank,
     MeshFileError,
-    camera_of,
+    known_view,
     load_mesh,
     load_scene,
     mesh_to_ply,
@@ -347,7 +347,7 @@ def test_bop_models_keep_textures_in_millimetres(textured, tmp_path):
 
 
 def test_the_page_shows_the_texture(textured, tmp_path):
-    camera = camera_of(load_scene(ROOT / "scenes" / "single_object.yaml"))
+    camera = known_view(load_scene(ROOT / "scenes" / "single_object.yaml")).camera
     build_scene([Placement(textured, torch.eye(4), "")], camera).export(tmp_path / "scene.glb")
     shown = trimesh.load_scene(tmp_path / "scene.glb").geometry["globe_object_0"]
     assert np.array_equal(np.asarray(shown.visual.material.baseColorTexture), PIXELS)

@@ -1,5 +1,6 @@
 """The parts of the model: windows, densities, the guide's loop, decoders."""
 
+import dataclasses
 import math
 
 import pytest
@@ -7,16 +8,18 @@ import torch
 from conftest import ROOT
 
 from air3d.data import SceneStream
-from air3d.geometry import plane_log_det
+from air3d.geometry import plane_log_det, yaw_rotation
 from air3d.inference import infer
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.models.attention import Windows, paint_patch, read_glimpse
 from air3d.models.decoders import gaussian_log_likelihood
+from air3d.models.guide import Observation
 from air3d.models.latents import windows_of
-from air3d.models.poses import TrueObject
+from air3d.models.poses import TrueObjects
+from air3d.models.search import PlaceMixture
 from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.objectives import count_log_prior, enumerate_hypotheses
-from air3d.scene import Scenes, camera_of, load_assets, load_scene
+from air3d.scene import View, ViewPrior, known_view, load_assets, load_scene, upright_scenes
 
 SMALL_SCENE = SceneConfig(
     channels=(8, 8, 8), features=32, state=32, glimpse_size=16, glimpse_channels=(8, 8), hidden=32
@@ -132,12 +135,24 @@ def test_taught_and_drawn_densities_agree(scene_spec, scene_model):
     torch.manual_seed(4)
     head = scene_model.guide.head
     images, state = torch.rand(6, 3, 64, 64), torch.randn(6, 32)
-    drawn = head.sample(images, state)
-    posterior = head.posterior(images, state)
+    encoded = scene_model.guide.encoder(images)
+    seen = scene_model.guide.viewer.sample(encoded.features)
+    observation, camera = Observation(images, encoded.map, seen), seen.view.camera
+    look = head.look(observation, state, head.trace(torch.zeros(6, head.num_memory)))
+    # All agree on where the glimpse is read.
+    sure = 100.0 * torch.nn.functional.one_hot(look.search.mode(), 256)
+    look = dataclasses.replace(look, search=dataclasses.replace(look.search, log_weight=sure))
+    drawn = head.mode(observation, look)
+    posterior = head.posterior(observation, look.search.at(look.search.mode()))
     for k in range(3):
-        truth = TrueObject(torch.full((6,), k), drawn.position[:, k], drawn.yaw[:, k])
-        taught = head.teach(images, state, truth)
-        camera = camera_of(scene_spec).expand(6)
+        truth = TrueObjects(
+            torch.full((6,), k),
+            drawn.position[:, k],
+            drawn.yaw[:, k],
+            drawn.scale[:, k],
+            drawn.colour[:, k],
+        )
+        taught = head.teach(observation, look, truth)
         log_det = plane_log_det(camera, drawn.position[:, k : k + 1])[:, 0]
         half_side = (posterior.windows.half_side * head.half_image).log().sum(dim=1)
         log_q = taught.location_log_prob + log_det - half_side + taught.yaw_log_prob
@@ -157,10 +172,12 @@ def test_prefixes_add_one_patch_at_a_time(glimpse_model):
 def test_likelihood_of_a_hypothesis_is_that_of_its_rendered_scene(scene_model):
     torch.manual_seed(5)
     images = torch.rand(2, 3, 64, 64)
-    latents = scene_model.mode(images).latents
-    scores = scene_model.decoder.log_likelihood(images, latents, enumerate_hypotheses(1, 3))
+    unrolled = scene_model.mode(images)
+    latents, view = unrolled.latents, vars(known_view(scene_model.spec))
+    scores = scene_model.decoder.log_likelihood(images, unrolled, enumerate_hypotheses(1, 3))
     for k in range(3):
-        scenes = Scenes(torch.full((2, 1), k), latents.position[:, :, k], latents.yaw[:, :, k])
+        at = latents.position[:, :, k], latents.yaw[:, :, k]
+        scenes = upright_scenes(torch.full((2, 1), k), *at, **view)
         image = scene_model.decoder.image(scenes)[:, None]
         expected = gaussian_log_likelihood(images, image, scene_model.decoder.noise_std)[:, 0]
         torch.testing.assert_close(scores[:, 1 + k], expected, rtol=1e-4, atol=1.0)
@@ -195,14 +212,15 @@ def test_yaw_weights_get_no_noise_from_the_elbo(scene_model):
     assert means.abs().max() > 0
 
 
-def test_only_the_attention_term_moves_the_window(scene_model):
+def test_only_its_own_term_moves_the_search(scene_model):
     stream = SceneStream(scene_model.spec, batch=4, seed=0).batch(0)
     scene_model.zero_grad()
     sleep = scene_model.sleep(stream.images, stream.scenes)
     (sleep.location + sleep.yaw + sleep.identity).sum().backward()
-    assert scene_model.guide.head.attend.weight.grad is None
+    point = scene_model.guide.head.search.point.weight
+    assert point.grad is None
     scene_model.sleep(stream.images, stream.scenes).attention.sum().backward()
-    assert scene_model.guide.head.attend.weight.grad.abs().max() > 0
+    assert point.grad.abs().max() > 0
 
 
 @pytest.fixture(scope="module")
@@ -220,14 +238,16 @@ def crowd(scene_spec):
 def test_every_hypothesis_of_a_crowd_is_its_rendered_scene(crowd):
     model, batch = crowd
     images = batch.images[:2]
-    latents = model.mode(images).latents
+    unrolled = model.mode(images)
+    latents, view = unrolled.latents, vars(known_view(model.spec))
     hypotheses = enumerate_hypotheses(3, 3)
-    scores = model.decoder.log_likelihood(images, latents, hypotheses)
+    scores = model.decoder.log_likelihood(images, unrolled, hypotheses)
     step = torch.arange(3)
     for h in torch.randperm(len(hypotheses))[:8].tolist():
         k = hypotheses[h].clamp(min=0)
         identity = hypotheses[h].expand(2, 3)
-        scenes = Scenes(identity, latents.position[:, step, k], latents.yaw[:, step, k])
+        at = latents.position[:, step, k], latents.yaw[:, step, k]
+        scenes = upright_scenes(identity, *at, **view)
         image = model.decoder.image(scenes)[:, None]
         expected = gaussian_log_likelihood(images, image, model.decoder.noise_std)[:, 0]
         torch.testing.assert_close(scores[:, h], expected, rtol=1e-4, atol=1.0)
@@ -253,8 +273,9 @@ def test_absent_objects_teach_nothing(crowd):
     scenes = batch.scenes
     absent = scenes.identity == -1
     position = torch.where(absent[..., None], scenes.position + 0.3, scenes.position)
-    yaw = torch.where(absent, scenes.yaw + 1.0, scenes.yaw)
-    other = Scenes(scenes.identity, position, yaw)
+    turned = scenes.rotation @ yaw_rotation(torch.tensor(1.0))
+    rotation = torch.where(absent[..., None, None], turned, scenes.rotation)
+    other = dataclasses.replace(scenes, position=position, rotation=rotation)
     first, second = model.sleep(batch.images, scenes), model.sleep(batch.images, other)
     assert torch.equal(first.value, second.value)
 
@@ -283,3 +304,82 @@ def test_a_model_must_be_able_to_count_as_far_as_its_scene():
     spec = load_scene(ROOT / "scenes/multi_mnist.yaml")
     with pytest.raises(ValueError, match="cannot count to 2"):
         build_air(spec, GlimpseConfig(max_steps=1))
+
+
+@pytest.fixture(scope="module")
+def laid_table():
+    """A model of laid tables, whose camera, light, sizes and colours are open, and a batch."""
+    spec = load_scene(ROOT / "scenes/tabletop.yaml")
+    torch.manual_seed(10)
+    model = build_air(spec, SMALL_SCENE, load_assets(spec))
+    return model, SceneStream(spec, batch=8, seed=0).batch(0)
+
+
+def test_a_laid_table_trains_every_weight(laid_table):
+    model, batch = laid_table
+    model.zero_grad()
+    sleep = model.sleep(batch.images, batch.scenes)
+    assert torch.isfinite(sleep.value).all()
+    parts = (sleep.count, sleep.identity, sleep.location, sleep.yaw, sleep.appearance)
+    torch.testing.assert_close(sleep.value, sum(parts) + sleep.view + sleep.attention)
+    (-sleep.value.mean()).backward()
+    assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]
+
+
+def test_a_laid_table_is_inferred_with_its_view_and_refined(laid_table):
+    model, batch = laid_table
+    before = infer(model, batch.images[:2])
+    after = infer(model, batch.images[:2], refine_steps=2)
+    view, ranges = ViewPrior(model.spec), model.spec.objects
+    for one, two in zip(before, after, strict=True):
+        assert two.log_likelihood >= one.log_likelihood
+        assert (
+            one.camera is not None and one.light is not None and one.camera.image_size == (64, 64)
+        )
+        assert torch.isfinite(view.coordinates(View(one.camera, one.light))).all()
+        for found in one.objects:
+            assert ranges.scale.low <= found.scale <= ranges.scale.high
+            assert (
+                (found.colour >= ranges.colour.low) & (found.colour <= ranges.colour.high)
+            ).all()
+
+
+def test_views_drawn_and_told_have_the_same_density(laid_table):
+    """The KL of a drawn view is the density that teaching gives it, minus the prior."""
+    model, _ = laid_table
+    viewer, features = model.guide.viewer, torch.randn(6, 32)
+    torch.manual_seed(11)
+    drawn = viewer.sample(features)
+    log_q = viewer.log_prob(features, drawn.view) - viewer.half_width.log().sum()
+    prior = viewer.prior.log_prob(viewer._in_range(drawn.coordinates))
+    torch.testing.assert_close(drawn.kl, log_q - prior, atol=1e-3, rtol=1e-4)
+
+
+def test_a_search_knows_what_was_found_and_its_density_is_one(laid_table):
+    model, batch = laid_table
+    head, encoded = model.guide.head, model.guide.encoder(batch.images)
+    trace = head.search.trace(torch.tensor([[0.5, -0.5]]))
+    row, column = divmod(int(trace.flatten().argmax()), trace.shape[-1])
+    assert trace.shape == (1, 16, 16) and (row, column) in [(3, 11), (3, 12), (4, 11), (4, 12)]
+    with torch.no_grad():
+        mixture, evidence = head.search(
+            encoded.map, 0 * trace.expand(8, -1, -1), torch.randn(8, 32)
+        )
+        axis = (torch.arange(300) + 0.5) / 100 - 1.5
+        grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).reshape(-1, 2)
+        one = PlaceMixture(
+            *(part[:1].expand(len(grid), -1, *part.shape[2:]) for part in vars(mixture).values())
+        )
+        mass = one.joint_log_prob(grid).exp().sum() / 100**2
+    assert mass.item() == pytest.approx(1.0, abs=0.02)
+    assert evidence.shape == (8, head.num_evidence)
+
+
+def test_appearances_come_back_from_their_numbers(laid_table):
+    model, batch = laid_table
+    appearance, scenes = model.guide.head.appearance, batch.scenes
+    unit = appearance.to_unit(scenes.scale, scenes.colour)
+    assert appearance.size == 4 and unit.abs().max() <= 1 + 1e-5
+    scale, colour = appearance.from_unit(unit)
+    torch.testing.assert_close(scale, scenes.scale)
+    torch.testing.assert_close(colour, scenes.colour)

@@ -186,12 +186,14 @@ def test_geometric_prior_refuses_what_is_no_ratio():
 def test_sleep_ignores_steps_without_an_object():
     torch.manual_seed(1)
     count = torch.tensor([0, 2])
-    fields = [torch.randn(2, 3, requires_grad=True) for _ in range(5)]
-    sleep = sleep_objective(TaughtSteps(*fields), count)
+    fields = [torch.randn(2, 3, requires_grad=True) for _ in range(6)]
+    view = torch.randn(2, requires_grad=True)
+    sleep = sleep_objective(TaughtSteps(*fields), count, view)
     sleep.value.sum().backward()
     for field in fields[1:]:
         assert (field.grad != 0).tolist() == [[False] * 3, [True, True, False]]
     expected = count_log_prob(fields[0])[torch.arange(2), count] + torch.stack(
         [torch.tensor(0.0), sum(field[1, :2].sum() for field in fields[1:])]
     )
-    torch.testing.assert_close(sleep.value, expected)
+    assert view.grad.tolist() == [1.0, 1.0]
+    torch.testing.assert_close(sleep.value, expected + view)

@@ -63,8 +63,8 @@ def test_absent_objects_come_last(scenes):
 
 def test_positions_and_yaws_fill_their_ranges_and_no_more(prior, scenes):
     values = torch.cat([scenes.position[..., :2], scenes.yaw[..., None]], dim=-1).flatten(0, 1)
-    low = torch.tensor([*prior.xy_bounds[0].tolist(), -math.pi])
-    high = torch.tensor([*prior.xy_bounds[1].tolist(), math.pi])
+    low = torch.tensor([*prior.xy.low.tolist(), -math.pi])
+    high = torch.tensor([*prior.xy.high.tolist(), math.pi])
     assert bool(((values >= low) & (values <= high)).all())
     share = (values - low) / (high - low)
     # Kolmogorov-Smirnov: the largest gap between the empirical and the uniform distribution.
@@ -95,7 +95,7 @@ def test_the_same_seed_gives_the_same_scenes(prior):
 
 
 def test_the_density_of_a_pose_integrates_to_one_and_falls_outside(prior):
-    low, high = prior.xy_bounds
+    low, high = prior.xy.low, prior.xy.high
     volume = float((high - low).prod()) * 2 * math.pi
     centre = torch.cat([0.5 * (low + high), torch.zeros(1)])
     inside = float(prior.log_prob_pose(centre))

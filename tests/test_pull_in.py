@@ -7,7 +7,7 @@ from conftest import ROOT
 
 from air3d.models.decoders import SceneDecoder
 from air3d.refinement import refine
-from air3d.scene import PullInSpec, Scenes, load_assets, load_scene
+from air3d.scene import PullInSpec, known_view, load_assets, load_scene, upright_scenes
 from air3d.settling import log_likelihood
 
 
@@ -19,9 +19,10 @@ def decoder_with(pull_in: PullInSpec) -> SceneDecoder:
 def test_pull_in_finds_cubes_that_settling_alone_does_not():
     """Eight cubes, each a diameter from where it is looked for, round about, with noise."""
     angle = torch.arange(8) * 0.785
-    truth = Scenes(torch.zeros(8, 1, dtype=torch.int64), torch.zeros(8, 1, 3), torch.zeros(8, 1))
-    truth.position[..., 2] = 0.18
     decoder = decoder_with(PullInSpec())
+    place = torch.tensor([0.0, 0.0, 0.18]).expand(8, 1, 3), torch.zeros(8, 1)
+    view = vars(known_view(decoder.spec))
+    truth = upright_scenes(torch.zeros(8, 1, dtype=torch.int64), *place, **view)
     unit = decoder.bank.meshes[0].diameter
     start = dataclasses.replace(truth, position=truth.position.clone())
     start.position[:, 0, 0] += unit * angle.cos()

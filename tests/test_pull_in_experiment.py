@@ -8,8 +8,9 @@ import torch
 from conftest import ROOT
 
 from air3d.benchmarks import Start, come_home, draw_trials, is_home, ways_to_look
+from air3d.geometry import yaw_rotation
 from air3d.models.decoders import SceneDecoder
-from air3d.scene import Scenes, load_assets, load_scene
+from air3d.scene import known_view, load_assets, load_scene, upright_scenes
 
 SCENE = ROOT / "scenes" / "single_object.yaml"
 SPEC = load_scene(SCENE)
@@ -24,7 +25,8 @@ def test_objects_are_put_off_as_told_within_the_bounds():
     distance = (start.position - truth.position).norm(dim=-1)
     torch.testing.assert_close(distance, diameter)
     turn = torch.tensor([torch.pi / 8, 0.0, torch.pi / 2])[truth.identity]
-    torch.testing.assert_close((start.yaw - truth.yaw).abs(), turn)
+    off = torch.remainder(start.yaw - truth.yaw + torch.pi, 2 * torch.pi) - torch.pi
+    torch.testing.assert_close(off.abs(), turn)
     assert (start.position[..., :2].abs() <= 0.6).all()
     again = draw_trials(SPEC, MESHES, Start(distance=1.0, angle=0.5), number=20, seed=3)
     assert torch.equal(again.images, trials.images)
@@ -37,9 +39,10 @@ def test_too_far_is_refused():
 
 def test_home_is_near_and_turned_right_up_to_symmetry():
     identity = torch.tensor([[0], [0], [1], [2], [2]])
-    truth = Scenes(identity, torch.zeros(5, 1, 3), torch.zeros(5, 1))
+    view = vars(known_view(SPEC))
+    truth = upright_scenes(identity, torch.zeros(5, 1, 3), torch.zeros(5, 1), **view)
     turns = torch.tensor([torch.pi / 2, torch.pi / 4, 1.0, torch.pi / 2, 0.01])[:, None]
-    found = dataclasses.replace(truth, yaw=turns)
+    found = dataclasses.replace(truth, rotation=yaw_rotation(turns))
     assert is_home(found, truth, MESHES)[:, 0].tolist() == [True, False, True, False, True]
     away = dataclasses.replace(found, position=torch.full((5, 1, 3), 0.1))
     assert not is_home(away, truth, MESHES).any()

@@ -19,13 +19,54 @@ def mesh_scene() -> dict:
         "name": "test",
         "image_size": [32, 48],
         "objects": {
-            "count": [0.25, 0.75],
+            "count": [0.25, 0.5, 0.25],
             "types": [{"name": "cube", "mesh": mesh, "yaw_symmetry": 4}],
             "x": {"low": -0.5, "high": 0.5},
             "y": {"low": -0.5, "high": 0.5},
         },
         "camera": {"eye": [0.0, -2.0, 1.0], "field_of_view": 0.7},
     }
+
+
+def orbited_scene() -> dict:
+    """Return one whose camera, light, sizes and colours are open, on a table."""
+    content = mesh_scene()
+    unit = {"low": 0.2, "high": 0.8}
+    content["objects"] |= {"repeats": True, "gap": 0.01, "scale": unit, "colour": unit}
+    content["camera"] = {
+        "azimuth": {"low": -1.0, "high": 1.0},
+        "elevation": unit,
+        "distance": {"low": 2.0, "high": 3.0},
+        "field_of_view": 0.7,
+    }
+    content["light"] = {"azimuth": unit, "elevation": unit, "ambient": 0.1, "diffuse": unit}
+    content["table"] = {"half_extents": [0.5, 0.4], "colour": [0.1, 0.2, 0.3]}
+    return content
+
+
+@pytest.mark.parametrize(
+    ("keys", "value", "fault"),
+    [
+        ("camera.distance", None, r"camera: give eye, or all of azimuth, elevation and distance"),
+        ("camera.azimuth", {"low": -4.0, "high": 4.0}, r"camera\.azimuth: .*full circle"),
+        ("camera.elevation", {"low": 0.5, "high": 1.7}, r"camera\.elevation: .*below pi / 2"),
+        ("camera.distance", {"low": -1.0, "high": 1.7}, r"camera\.distance\.low: .*greater than 0"),
+        ("light.elevation", None, r"light: give direction, or both azimuth and elevation"),
+        ("table.second_colour", [2.0, 0.0, 0.0], r"table\.second_colour\.0: .*less than or equal"),
+    ],
+)
+def test_a_fault_of_an_open_view_is_answered_alike(tmp_path, keys, value, fault):
+    with pytest.raises(SceneFileError, match=fault):
+        load_scene(write(tmp_path, spoil(orbited_scene(), keys, value)))
+
+
+def test_a_light_comes_from_somewhere_unless_the_file_says_where(tmp_path):
+    spec = load_scene(write(tmp_path, spoil(mesh_scene(), "light", {"ambient": 0.2})))
+    assert isinstance(spec, SceneSpec)
+    assert spec.light.direction == (0.3, -0.5, 0.8) and spec.light.known
+    opened = load_scene(write(tmp_path, orbited_scene()))
+    assert isinstance(opened, SceneSpec)
+    assert opened.light.direction is None and not opened.light.known and not opened.camera.known
 
 
 def glimpse_scene() -> dict:
@@ -64,7 +105,9 @@ def test_the_scene_files_of_the_repository_are_valid(path):
     assert sum(spec.count) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("content", [mesh_scene(), glimpse_scene()], ids=["scene", "glimpse"])
+@pytest.mark.parametrize(
+    "content", [mesh_scene(), orbited_scene(), glimpse_scene()], ids=["scene", "orbited", "glimpse"]
+)
 def test_a_spec_survives_its_own_file(tmp_path, content):
     spec = load_scene(write(tmp_path, content))
     path = tmp_path / "again.yaml"
@@ -110,6 +153,23 @@ def test_mesh_paths_start_at_the_scene_file(tmp_path):
         ("light", {"direction": [0.0, 0.0, 0.0]}, r"light\.direction: .*zero vector"),
         ("light", {"ambient": 0.7, "diffuse": 0.5}, r"light: ambient .* must sum to at most 1"),
         ("render", {"near": 2.0, "far": 1.0}, r"render: near \(2\.0\) must be less than far"),
+        ("camera.azimuth", {"low": 0.0, "high": 1.0}, r"camera: give eye, or azimuth.*not both"),
+        ("camera.eye", None, r"camera: give eye, or all of azimuth, elevation and distance"),
+        ("light", {"ambient": {"low": 0.9, "high": 0.1}}, r"light\.ambient: low \(0\.9\) must be"),
+        ("light", {"ambient": "dim"}, r"light\.ambient: .*valid number"),
+        ("light", {"diffuse": {"low": 0.5, "high": 0.6}}, r"light: ambient \(0\.5\) and diffuse"),
+        ("light", {"azimuth": {"low": 0.0, "high": 1.0}}, r"light: give direction, or both"),
+        (
+            "light",
+            {"direction": [0, 0, 1], "elevation": {"low": 0.1, "high": 1.0}},
+            r"light: give direction, or azimuth and elevation, not both",
+        ),
+        ("objects.repeats", False, r"objects: count goes to 2, but without repeats 1 types"),
+        ("objects.gap", -0.1, r"objects\.gap: .*greater than or equal to 0"),
+        ("objects.scale", {"low": 0.0, "high": 1.0}, r"objects\.scale\.low: .*greater than 0"),
+        ("objects.colour", {"low": 0.5, "high": 1.5}, r"objects\.colour\.high: .*less than or eq"),
+        ("table", {"half_extents": [0.5, 0.0], "colour": [1, 1, 1]}, r"positive lengths"),
+        ("table", {"half_extents": [0.5, 0.5]}, r"table\.colour: is required but missing"),
     ],
 )
 def test_a_fault_is_answered_with_file_key_and_remedy(tmp_path, keys, value, fault):

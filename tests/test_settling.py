@@ -6,12 +6,18 @@ import pytest
 import torch
 from conftest import ROOT
 
+from air3d.geometry import yaw_rotation
 from air3d.models.decoders import SceneDecoder
+from air3d.moves import Moves
 from air3d.refinement import refine
 from air3d.scene import ABSENT, ScenePrior, Scenes, load_assets, load_scene
-from air3d.settling import log_likelihood, moved, settle
+from air3d.settling import log_likelihood, settle
 
 CUBE, SPHERE, CYLINDER = range(3)
+
+
+def seeded(seed: int) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
 
 
 @pytest.fixture(scope="module")
@@ -23,16 +29,24 @@ def decoder() -> SceneDecoder:
 def scenes_of(decoder: SceneDecoder, identity: int, number: int) -> Scenes:
     """Place objects of one kind at random, some 10 cm from the bounds."""
     prior = ScenePrior(decoder.spec, decoder.bank.meshes)
-    scenes = prior.sample(number, torch.Generator().manual_seed(0))
+    scenes = prior.sample(number, seeded(0))
     position = scenes.position * torch.tensor([0.8, 0.8, 1.0])
     position[..., 2] = prior.rest_height[identity]
-    return Scenes(torch.full_like(scenes.identity, identity), position, scenes.yaw)
+    identity_of_all = torch.full_like(scenes.identity, identity)
+    return dataclasses.replace(scenes, identity=identity_of_all, position=position)
 
 
 def nearby(decoder: SceneDecoder, scenes: Scenes) -> Scenes:
     """Put scenes off by some 0.5 % of a diameter and 0.5 degrees."""
-    moves = 0.005 * torch.randn(*scenes.yaw.shape, 3, generator=torch.Generator().manual_seed(1))
-    return moved(decoder, scenes, moves)
+    moves = Moves(decoder, scenes)
+    return moves.at(0.005 * torch.randn(moves.zero().shape, generator=seeded(1)))
+
+
+def side_by_side(left: Scenes, right: Scenes) -> Scenes:
+    """Put the objects of two batches of scenes into one, under the view of the first."""
+    names = ("identity", "position", "rotation", "scale", "colour")
+    pairs = {name: (getattr(left, name), getattr(right, name)) for name in names}
+    return dataclasses.replace(left, **{name: torch.cat(pair, 1) for name, pair in pairs.items()})
 
 
 @torch.no_grad()
@@ -52,11 +66,7 @@ def test_objects_that_hide_each_other_settle_together(decoder):
     cube, cylinder = scenes_of(decoder, CUBE, 6), scenes_of(decoder, CYLINDER, 6)
     behind = cube.position + torch.tensor([0.2, 0.5, 0.0])
     behind[..., 2] = cylinder.position[..., 2]
-    truth = Scenes(
-        torch.cat([cube.identity, cylinder.identity], dim=1),
-        torch.cat([cube.position, behind], dim=1),
-        torch.cat([cube.yaw, cylinder.yaw], dim=1),
-    )
+    truth = side_by_side(cube, dataclasses.replace(cylinder, position=behind))
     found = settle(decoder, decoder.image(truth), nearby(decoder, truth), steps=10)
     metres = (found.position - truth.position).norm(dim=-1)
     assert (metres < 1e-3).float().mean() >= 0.75, metres
@@ -67,17 +77,15 @@ def test_errors_are_those_of_an_efficient_estimate(decoder):
     """By the Cramer-Rao bound, e' F e of the best estimate is chi-squared of 3: median 2.4."""
     truth = scenes_of(decoder, CYLINDER, 64)
     clean = decoder.image(truth)
-    generator = torch.Generator().manual_seed(2)
+    generator = seeded(2)
     images = clean + decoder.noise_std * torch.randn(clean.shape, generator=generator)
     found = settle(decoder, images, nearby(decoder, truth), steps=10)
     unit = max(mesh.diameter for mesh in decoder.bank.meshes)
     shift = (found.position - truth.position)[..., :2] / unit
     error = torch.cat([shift, (found.yaw - truth.yaw)[..., None] / 2.0], dim=-1)[:, 0]
-    slopes = []
+    slopes, moves = [], Moves(decoder, truth)
     for axis in 1e-3 * torch.eye(3):
-        plus, minus = (
-            decoder.image(moved(decoder, truth, sign * axis.expand(64, 1, 3))) for sign in (1, -1)
-        )
+        plus, minus = (decoder.image(moves.at(sign * axis.expand(64, 3))) for sign in (1, -1))
         slopes.append((plus - minus).flatten(1) / 2e-3)
     along = (torch.stack(slopes, dim=-1) @ error[..., None])[..., 0] / decoder.noise_std
     assert 1.5 < along.square().sum(dim=1).median() < 3.5
@@ -87,11 +95,7 @@ def test_errors_are_those_of_an_efficient_estimate(decoder):
 def test_settling_never_goes_down_and_leaves_absent_objects_alone(decoder):
     truth = scenes_of(decoder, SPHERE, 4)
     absent = dataclasses.replace(truth, identity=torch.full_like(truth.identity, ABSENT))
-    both = Scenes(
-        torch.cat([truth.identity, absent.identity], dim=1),
-        torch.cat([truth.position, absent.position], dim=1),
-        torch.cat([truth.yaw, absent.yaw], dim=1),
-    )
+    both = side_by_side(truth, absent)
     images = decoder.image(truth)
     start = nearby(decoder, both)
     found = settle(decoder, images, start, steps=4)
@@ -106,7 +110,8 @@ def test_refinement_finds_the_likeliest_of_the_turns_that_count_as_one(decoder):
     truth = scenes_of(decoder, CUBE, 6)
     with torch.no_grad():
         images = decoder.image(truth)
-    turned = dataclasses.replace(nearby(decoder, truth), yaw=truth.yaw + torch.pi / 2)
+    quarter = truth.rotation @ yaw_rotation(torch.tensor(torch.pi / 2))
+    turned = dataclasses.replace(nearby(decoder, truth), rotation=quarter)
     found = refine(decoder, images, turned, steps=16)
     turn = torch.remainder(found.yaw - truth.yaw + torch.pi / 2, torch.pi) - torch.pi / 2
     assert (turn.abs() < 0.01).all()

@@ -29,7 +29,7 @@ from air3d.inference import infer, log_likelihood
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.models.decoders import gaussian_log_likelihood
 from air3d.objectives import count_log_prior
-from air3d.scene import Scenes, load_scene
+from air3d.scene import known_view, load_scene, upright_scenes
 from air3d.training import (
     Loss,
     TrainSettings,
@@ -362,7 +362,8 @@ def test_objects_are_taught_near_to_far(stream):
     identity = torch.tensor([[0, 1, -1], [2, 0, 1]])
     position = torch.zeros(2, 3, 3)
     position[..., 1] = torch.tensor([[0.4, -0.4, -2.0], [0.0, 0.5, -0.5]])
-    ordered = Scenes(identity, position, torch.zeros(2, 3)).near_to_far(stream.camera)
+    view = vars(known_view(stream.spec))
+    ordered = upright_scenes(identity, position, torch.zeros(2, 3), **view).near_to_far()
     assert ordered.identity.tolist() == [[1, 0, -1], [1, 2, 0]]
     assert ordered.position[1, :, 1].tolist() == [-0.5, 0.0, 0.5]
 

@@ -9,9 +9,19 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from air3d.geometry import yaw_rotation
 from air3d.models.decoders import SceneDecoder
 from air3d.refinement import refine
-from air3d.scene import ABSENT, Mesh, PullInSpec, RenderSpec, ScenePrior, Scenes, SceneSpec
+from air3d.scene import (
+    ABSENT,
+    Mesh,
+    PullInSpec,
+    RenderSpec,
+    ScenePrior,
+    Scenes,
+    SceneSpec,
+    concatenate,
+)
 from air3d.settling import settle
 
 HOME_POSITION = 0.02
@@ -108,10 +118,10 @@ def draw_trials(
     for _ in range(MAX_DRAWS):
         truth = prior.sample(number, generator)
         off = _put_off(truth, meshes, start, generator)
-        low, high = prior.xy_bounds
+        low, high = prior.xy.low, prior.xy.high
         inside = ((off.position[..., :2] >= low) & (off.position[..., :2] <= high)).all(dim=-1)
         rows = (inside | (truth.identity == ABSENT)).all(dim=1)
-        kept.append((_rows(truth, rows), _rows(off, rows)))
+        kept.append((truth[rows], off[rows]))
         if sum(len(some) for some, _ in kept) >= number:
             break
     else:
@@ -119,7 +129,7 @@ def draw_trials(
             f"distance {start.distance:g} diameters: next to no scene within the scene file's "
             "bounds has room for it; take a smaller one, or fewer objects"
         )
-    truth, off = (_concatenate(column)[:number] for column in zip(*kept, strict=True))
+    truth, off = (concatenate(column)[:number] for column in zip(*kept, strict=True))
     return Trials(truth, off, _photograph(SceneDecoder(spec, meshes), truth, generator))
 
 
@@ -141,7 +151,7 @@ def come_home(trials: Trials, scene: SceneDecoder, way: SceneDecoder, steps: int
         refined = refine(way, trials.images[rows], trials.start[rows], steps)
         found.append(settle(scene, trials.images[rows], refined, SETTLING_STEPS))
     meshes = scene.bank.meshes
-    home = is_home(_concatenate(found), trials.truth, meshes)
+    home = is_home(concatenate(found), trials.truth, meshes)
     there = trials.truth.identity != ABSENT
     turns = torch.tensor([mesh.yaw_symmetry != "continuous" for mesh in meshes])
     turning = there & turns[trials.truth.identity]
@@ -169,7 +179,9 @@ def _put_off(
     offset = torch.stack([distance * direction.cos(), distance * direction.sin(), zero], dim=-1)
     side = 2.0 * torch.randint(2, shape, generator=generator) - 1.0
     turn = side * start.angle * _half_period(truth, meshes)
-    return dataclasses.replace(truth, position=truth.position + offset, yaw=truth.yaw + turn)
+    return dataclasses.replace(
+        truth, position=truth.position + offset, rotation=truth.rotation @ yaw_rotation(turn)
+    )
 
 
 def _half_period(scenes: Scenes, meshes: Sequence[Mesh]) -> Float[Tensor, "batch object"]:
@@ -192,13 +204,3 @@ def _photograph(decoder: SceneDecoder, scenes: Scenes, generator: torch.Generato
             [decoder.image(scenes[i : i + BATCH]) for i in range(0, len(scenes), BATCH)]
         )
     return images + decoder.noise_std * torch.randn(images.shape, generator=generator)
-
-
-def _concatenate(several: Sequence[Scenes]) -> Scenes:
-    """Put batches of scenes into one."""
-    fields = (field.name for field in dataclasses.fields(Scenes))
-    return Scenes(*(torch.cat([getattr(some, name) for some in several]) for name in fields))
-
-
-def _rows(scenes: Scenes, rows: Bool[Tensor, " batch"]) -> Scenes:
-    return Scenes(scenes.identity[rows], scenes.position[rows], scenes.yaw[rows])

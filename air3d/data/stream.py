@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.render import render_scenes
-from air3d.scene import MeshBank, ScenePrior, Scenes, SceneSpec, camera_of, load_assets
+from air3d.scene import MeshBank, ScenePrior, Scenes, SceneSpec, load_assets
 
 
 @dataclass(frozen=True)
@@ -42,7 +42,6 @@ class SceneStream:
         spec: the scene file.
         meshes, bank: its meshes.
         prior: p(scene).
-        camera: its one camera, a batch of one.
 
     Raises:
         MeshFileError: a mesh of the scene file cannot be used.
@@ -59,7 +58,6 @@ class SceneStream:
         self.meshes = load_assets(spec)
         self.bank = MeshBank.pack(self.meshes)
         self.prior = ScenePrior(spec, self.meshes)
-        self.camera = camera_of(spec)
 
     def batch(self, index: int) -> RenderedScenes:
         """Draw and render batch number ``index`` on the CPU; nothing carries gradients."""
@@ -72,7 +70,7 @@ class SceneStream:
     def render(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
         """Render scenes as the scene file says, without noise and without gradients."""
         with torch.no_grad():
-            return render_scenes(self.spec, self.bank, self.camera, scenes).contiguous()
+            return render_scenes(self.spec, self.bank, scenes).contiguous()
 
     def __iter__(self) -> Iterator[RenderedScenes]:
         """Yield batches 0, 1, 2, ... without end."""

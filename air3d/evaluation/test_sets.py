@@ -1,5 +1,6 @@
 """Test sets: images with their truth, checked against the model that is to be tested on them."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,17 @@ from torch import Tensor
 from air3d.data import CanvasDataset, DataError, RenderedScenes, load_canvases
 from air3d.data.bop import BopDataset, read_diameters, read_images
 from air3d.data.record import read_json
-from air3d.geometry import Camera
-from air3d.scene import ABSENT, GlimpseSpec, Mesh, Scenes, SceneSpec, camera_of
+from air3d.geometry import Camera, yaw_rotation
+from air3d.scene import (
+    ABSENT,
+    GlimpseSpec,
+    Mesh,
+    Scenes,
+    SceneSpec,
+    View,
+    ViewPrior,
+    ambient_light,
+)
 
 SAME_POSE, SAME_PIXELS = 1e-3, 0.1
 """How far cameras may differ and still be one: metres (and entries of a rotation), and pixels."""
@@ -89,6 +99,7 @@ def load_test_set(
     _check_size(path, cameras.image_size, spec)
     _check_cameras(path, cameras, spec)
     rendered = read_images(path)
+    _check_upright(path, rendered.scenes)
     _check_meshes(path, rendered.scenes, meshes)
     return TestSet.of_scenes(rendered, source=path.name)
 
@@ -136,15 +147,34 @@ def _check_names(path: Path, spec: SceneSpec) -> None:
 
 
 def _check_cameras(path: Path, cameras: Camera, spec: SceneSpec) -> None:
-    """Compare the camera of every image with the one that the model knows."""
-    wanted = camera_of(spec)
+    """Compare every image's camera with those that the scene file allows."""
+    prior = ViewPrior(spec)
+    # What the scene file says of a camera: the known one, or the one on its orbit at this place.
+    light = ambient_light().expand(len(cameras))
+    coordinates = prior.coordinates(View(cameras, light))
+    wanted = prior.view(coordinates).camera
     poses = (cameras.world_to_camera - wanted.world_to_camera).abs().amax(dim=(1, 2))
     pixels = (cameras.intrinsics - wanted.intrinsics).abs().amax(dim=(1, 2))
     others = (poses > SAME_POSE) | (pixels > SAME_PIXELS)
+    for column, unknown in zip(coordinates.unbind(dim=1), prior.unknowns, strict=True):
+        if unknown.name.startswith("camera_") and not unknown.circular:
+            low, high = unknown.range.low - SAME_POSE, unknown.range.high + SAME_POSE
+            others = others | (column < low) | (column > high)
     if others.any():
         raise DataError(
             f"{path}: {int(others.sum())} of {len(others)} images have another camera than the "
             f"checkpoint ({spec.name}) learned; render a data set from the checkpoint's scene file"
+        )
+
+
+def _check_upright(path: Path, scenes: Scenes) -> None:
+    """Refuse objects that are turned about another axis than their own z: no model knows them."""
+    tilt = (scenes.rotation - yaw_rotation(scenes.yaw)).abs().amax(dim=(1, 2, 3))
+    if float(tilt.max()) > SAME_POSE:
+        raise DataError(
+            f"{path}: an object of image number {int(tilt.argmax())} is turned about another axis "
+            f"than its own z, by {math.degrees(float(tilt.max())):.1f} degrees or so; the "
+            "checkpoint knows upright objects only"
         )
 
 

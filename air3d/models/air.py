@@ -6,15 +6,17 @@ One model for both modes: in 2D the guide's head finds patches and the decoder p
 
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from air3d.models.decoders import Decoder, GlimpseDecoder, SceneDecoder
-from air3d.models.encoder import conv_encoder
-from air3d.models.guide import Guide, Head, Unrolled
-from air3d.models.latents import TaughtPose
+from air3d.models.encoder import FlatEncoder, MapEncoder
+from air3d.models.guide import Guide, Observation, Unrolled
 from air3d.models.patches import PatchDecoder, PatchHead, PatchPrior
-from air3d.models.poses import PoseHead, TrueObject
+from air3d.models.poses import PoseHead, TrueObjects
+from air3d.models.search import Search
+from air3d.models.views import ViewHead
 from air3d.objectives import (
     Elbo,
     Sleep,
@@ -24,7 +26,7 @@ from air3d.objectives import (
     exact_elbo,
     sleep_objective,
 )
-from air3d.scene import GlimpseSpec, Mesh, ScenePrior, Scenes, SceneSpec
+from air3d.scene import GlimpseSpec, Mesh, ScenePrior, Scenes, SceneSpec, View
 
 MAX_VALUES = 2**28
 """Numbers in all hypotheses' images of a batch; one gibibyte."""
@@ -131,46 +133,48 @@ class Air(nn.Module):
         hypotheses = enumerate_hypotheses(self.max_steps, max(1, len(self.meshes))).to(
             images.device
         )
-        head = self.guide.head
-        unrolled = self.guide.unroll(images, lambda x, state, step: head.sample(x, state))
-        latents = unrolled.latents
+        unrolled = self.guide.sample(images)
+        latents, seen = unrolled.latents, unrolled.seen
         steps = StepTerms(unrolled.presence_logits, latents.identity_log_prob, latents.kl)
-        log_likelihood = self.decoder.log_likelihood(images, latents, hypotheses)
-        return exact_elbo(log_likelihood, steps, hypotheses, count_log_prior.to(images.device))
+        log_likelihood = self.decoder.log_likelihood(images, unrolled, hypotheses)
+        prior = count_log_prior.to(images.device)
+        return exact_elbo(log_likelihood, steps, hypotheses, prior, seen.kl if seen else None)
 
     def sleep(self, images: Float[Tensor, "batch 3 height width"], scenes: Scenes) -> Sleep:
         """Score the scenes that made the images under the guide (3D only).
 
         The guide is taught the objects from near to far, an order that it can see in the image.
         """
-
-        head = self.guide.head
-        if not isinstance(head, PoseHead):
+        head, viewer = self.guide.head, self.guide.viewer
+        if not isinstance(head, PoseHead) or viewer is None:
             raise TypeError(f"sleep: a model of '{self.spec.name}' knows no scenes of meshes")
+        scenes = scenes.near_to_far()
+        encoded, memories = self.guide.encoder(images), head.memories(scenes)
+        states, traces = self.guide.states(encoded.features, memories), head.trace(memories)
+        traces = traces.cumsum(dim=1) - traces  # of the objects before each step's
+        # Of the steps that may be reached: all up to the one that finds no further object.
+        steps = torch.arange(self.max_steps, device=images.device)
+        row, step = (steps <= scenes.count[:, None]).nonzero(as_tuple=True)
+        told = viewer.told(View(scenes.camera, scenes.light))
+        observation = Observation(images, encoded.map, told)
+        look = head.look(observation[row], states[row, step], traces[row, step])
+        presence = torch.zeros_like(states[..., 0])
+        presence = presence.index_put((row, step), self.guide.presence_logits(look))
+        found = (step < scenes.count[row]).nonzero()[:, 0]
+        row, step = row[found], step[found]
+        taught = head.teach(observation[row], look[found], TrueObjects.of(scenes, row, step))
 
-        scenes = scenes.near_to_far(head.camera.to(images.device))
+        def every(log_prob: Float[Tensor, " row"]) -> Float[Tensor, "batch step"]:
+            return torch.zeros_like(presence).index_put((row, step), log_prob)
 
-        def teach(images: Tensor, state: Tensor, step: int) -> TaughtPose:
-            truth = TrueObject(
-                scenes.identity[:, step], scenes.position[:, step], scenes.yaw[:, step]
-            )
-            return head.teach(images, state, truth)
-
-        unrolled = self.guide.unroll(images, teach)
-        taught = unrolled.latents
-        steps = TaughtSteps(
-            presence_logits=unrolled.presence_logits,
-            identity_log_prob=taught.identity_log_prob,
-            location_log_prob=taught.location_log_prob,
-            yaw_log_prob=taught.yaw_log_prob,
-            attention_log_prob=taught.attention_log_prob,
-        )
-        return sleep_objective(steps, scenes.count)
+        log_probs = {name: every(log_prob) for name, log_prob in vars(taught).items()}
+        view = viewer.log_prob(encoded.features, told.view)
+        steps = TaughtSteps(presence_logits=presence, **log_probs)
+        return sleep_objective(steps, scenes.count, view)
 
     def mode(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
         """Return the guide's greedy mode: each step's mode, given the modes before it."""
-        head = self.guide.head
-        return self.guide.unroll(images, lambda x, state, step: head.mode(x, state))
+        return self.guide.mode(images)
 
 
 def build_air(
@@ -190,6 +194,11 @@ def build_air(
 
 
 def _glimpse_air(spec: GlimpseSpec, config: GlimpseConfig) -> Air:
+    if config.max_steps < len(spec.count) - 1:
+        raise ValueError(
+            f"a model of {config.max_steps} steps cannot count to {len(spec.count) - 1}, as "
+            f"'{spec.name}' does; raise max_steps"
+        )
     sizes = {
         "glimpse_size": config.glimpse_size,
         "code_size": config.code,
@@ -197,32 +206,37 @@ def _glimpse_air(spec: GlimpseSpec, config: GlimpseConfig) -> Air:
     }
     head = PatchHead(config.state, **sizes, prior=config.prior)
     decoder = GlimpseDecoder(PatchDecoder(**sizes), spec.image_size, spec.noise_std)
-    if config.max_steps < len(spec.count) - 1:
-        raise ValueError(
-            f"a model of {config.max_steps} steps cannot count to {len(spec.count) - 1}, as "
-            f"'{spec.name}' does; raise max_steps"
-        )
-    guide = _guide(spec, config, head, config.max_steps)
+    encoder = FlatEncoder(spec.num_channels, spec.image_size, config.channels, config.features)
+    guide = Guide(
+        encoder,
+        config.features,
+        None,
+        head,
+        state_size=config.state,
+        max_steps=config.max_steps,
+    )
     return Air(spec, config, (), guide, decoder)
 
 
 def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -> Air:
+    prior = ScenePrior(spec, meshes)
+    encoder = MapEncoder(spec.num_channels, spec.image_size, config.channels, config.features)
     head = PoseHead(
         spec,
         meshes,
-        ScenePrior(spec, meshes),
-        config.state,
+        prior,
+        Search(config.state, encoder.map_channels, encoder.map_size),
         glimpse_size=config.glimpse_size,
         channels=config.glimpse_channels,
         hidden=config.hidden,
         yaw_bins=config.yaw_bins,
     )
-    guide = _guide(spec, config, head, len(spec.count) - 1)
+    guide = Guide(
+        encoder,
+        config.features,
+        ViewHead(prior.view, config.features, config.hidden),
+        head,
+        state_size=config.state,
+        max_steps=len(spec.count) - 1,
+    )
     return Air(spec, config, meshes, guide, SceneDecoder(spec, meshes))
-
-
-def _guide(
-    spec: SceneSpec | GlimpseSpec, config: SceneConfig | GlimpseConfig, head: Head, steps: int
-) -> Guide:
-    encoder = conv_encoder(spec.num_channels, spec.image_size, config.channels, config.features)
-    return Guide(encoder, config.features, head, state_size=config.state, max_steps=steps)

@@ -8,12 +8,14 @@ from torch import Tensor, nn
 
 from air3d.geometry import rigid_transform, yaw_rotation
 from air3d.models.attention import paint_patch
-from air3d.models.latents import Latents, PatchLatents, PoseLatents, windows_of
+from air3d.models.guide import Unrolled
+from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.patches import PatchDecoder
 from air3d.objectives import NO_OBJECT
-from air3d.render import Instances, light_of, render_layers, render_scenes
+from air3d.render import Instances, Layers, behind_objects, render_layers, render_scenes
 from air3d.render.composite import squared_error
-from air3d.scene import Mesh, MeshBank, RenderSpec, Scenes, SceneSpec, camera_of
+from air3d.render.images import Background
+from air3d.scene import Mesh, MeshBank, RenderSpec, Scenes, SceneSpec
 
 
 def gaussian_log_likelihood(
@@ -45,10 +47,10 @@ class Decoder(nn.Module):
     def log_likelihood(
         self,
         images: Float[Tensor, "batch channel height width"],
-        latents: Latents,
+        unrolled: Unrolled,
         hypotheses: Int[Tensor, "hypothesis step"],
     ) -> Float[Tensor, "batch hypothesis"]:
-        """Return log p(x | h, z) of each hypothesis; gradients reach the latents."""
+        """Return log p(x | h, z) of each hypothesis; gradients reach the latents and the view."""
         raise NotImplementedError
 
 
@@ -80,11 +82,11 @@ class GlimpseDecoder(Decoder):
     def log_likelihood(
         self,
         images: Float[Tensor, "batch 1 height width"],
-        latents: PatchLatents,
+        unrolled: Unrolled[PatchLatents],
         hypotheses: Int[Tensor, "hypothesis step"],
     ) -> Float[Tensor, "batch hypothesis"]:
         """Return log p(x | h, z) of each hypothesis; here one per prefix, in their order."""
-        return gaussian_log_likelihood(images, self.prefixes(latents), self.noise_std)
+        return gaussian_log_likelihood(images, self.prefixes(unrolled.latents), self.noise_std)
 
 
 class SceneDecoder(Decoder):
@@ -102,40 +104,62 @@ class SceneDecoder(Decoder):
         super().__init__()
         self.spec = spec
         self.bank = MeshBank.pack(meshes)
-        self.camera = camera_of(spec)
         self.noise_std = spec.noise_std
-        self.background = torch.tensor(spec.background)
 
     def log_likelihood(
         self,
         images: Float[Tensor, "batch 3 height width"],
-        latents: PoseLatents,
+        unrolled: Unrolled[PoseLatents],
         hypotheses: Int[Tensor, "hypothesis step"],
     ) -> Float[Tensor, "batch hypothesis"]:
-        """Return log p(x | h, z); gradients reach every candidate's position and yaw."""
+        """Return log p(x | h, z); gradients reach every candidate's latents, and the view."""
+        latents, seen = unrolled.latents, unrolled.seen
+        assert seen is not None, "meshes are seen by a camera"
+        camera, light = seen.view.camera.to("cpu"), seen.view.light.to("cpu")
         batch, steps, identities = latents.yaw.shape
         object_to_world = rigid_transform(yaw_rotation(latents.yaw), latents.position)
-        candidates = torch.arange(identities).repeat(batch, steps)
         layers = render_layers(
             self.bank,
-            Instances(candidates, object_to_world.flatten(1, 2).cpu()),
-            self.camera,
-            light=light_of(self.spec.light),
+            Instances(
+                torch.arange(identities).repeat(batch, steps),
+                object_to_world.flatten(1, 2).cpu(),
+                latents.scale.flatten(1, 2).cpu(),
+                latents.colour.flatten(1, 2).cpu(),
+            ),
+            camera,
+            light=light,
             softness=self.spec.render,
         )
         hypotheses = hypotheses.cpu()
         candidate = torch.arange(steps) * identities + hypotheses
         selection = torch.where(hypotheses == NO_OBJECT, NO_OBJECT, candidate)
-        error = squared_error(layers, selection, self.background, images.movedim(1, -1).cpu())
+        background = behind_objects(self.spec, camera, light)
+        error = squared_error(layers, selection, background, images.movedim(1, -1).cpu())
         return _gaussian_log_density(error.to(images.device), images[0].numel(), self.noise_std)
+
+    def layers(self, scenes: Scenes) -> Layers:
+        """Rasterize each object into a layer; gradients as of :meth:`image`."""
+        scenes = scenes.to("cpu")
+        return render_layers(
+            self.bank,
+            Instances(scenes.identity, scenes.object_to_world, scenes.scale, scenes.colour),
+            scenes.camera,
+            light=scenes.light,
+            softness=self.spec.render,
+        )
+
+    def background(self, scenes: Scenes) -> Background:
+        """Return what is seen behind the objects; gradients reach the camera and the light."""
+        scenes = scenes.to("cpu")
+        return behind_objects(self.spec, scenes.camera, scenes.light)
 
     def image(
         self, scenes: Scenes, softness: RenderSpec | None = None
     ) -> Float[Tensor, "batch 3 height width"]:
-        """Render whole scenes; gradients reach their positions and yaws.
+        """Render whole scenes; gradients reach all of their tensors but the identities.
 
         ``softness`` is the scene file's if none is given.
         """
         device = scenes.position.device
         spec = self.spec.model_copy(update={"render": softness or self.spec.render})
-        return render_scenes(spec, self.bank, self.camera, scenes.to("cpu")).to(device)
+        return render_scenes(spec, self.bank, scenes.to("cpu")).to(device)

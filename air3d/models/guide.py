@@ -5,12 +5,47 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from air3d.models.encoder import Encoded
 from air3d.models.latents import Latents, Remembered, stack_steps
+from air3d.models.views import SeenView, ViewHead
 
 Draw = TypeVar("Draw", bound=Remembered)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """What is looked at.
+
+    Attributes:
+        images: [B, C, H, W].
+        places: the encoder's map of them [B, D, h, w]; None in 2D.
+        seen: from where and under which light they were taken; None in 2D.
+    """
+
+    images: Float[Tensor, "batch channel height width"]
+    places: Float[Tensor, "batch feature map_height map_width"] | None = None
+    seen: SeenView | None = None
+
+    def __getitem__(self, rows: Int[Tensor, " row"]) -> "Observation":
+        """Return some of the images, as often as they are named."""
+        places = None if self.places is None else self.places[rows]
+        return Observation(self.images[rows], places, self.seen and self.seen[rows])
+
+
+@dataclass(frozen=True)
+class Look:
+    """What a step sees before it chooses its object.
+
+    Attributes:
+        state: the guide's recurrent state [B, S].
+        evidence: of whether there is a further object [B, E], beside the state.
+    """
+
+    state: Float[Tensor, "batch state"]
+    evidence: Float[Tensor, "batch evidence"]
 
 
 class Head(nn.Module):
@@ -18,15 +53,25 @@ class Head(nn.Module):
 
     Attributes:
         num_memory: width of its latents' ``memory``.
+        num_evidence: E, width of its looks' ``evidence``.
     """
 
     num_memory: int
+    num_evidence: int
 
-    def sample(self, images: Tensor, state: Tensor) -> Latents:
+    def trace(self, memory: Float[Tensor, "*batch memory"]) -> Tensor:
+        """Return what an object leaves for all later steps to see; traces add up."""
+        raise NotImplementedError
+
+    def look(self, observation: Observation, state: Tensor, trace: Tensor) -> Look:
+        """Look round for the next object, knowing the traces of those before it."""
+        raise NotImplementedError
+
+    def sample(self, observation: Observation, look: Look) -> Latents:
         """Draw the object's latents from q; gradients as the reparameterisation gives them."""
         raise NotImplementedError
 
-    def mode(self, images: Tensor, state: Tensor) -> Latents:
+    def mode(self, observation: Observation, look: Look) -> Latents:
         """Take the object's most probable latents."""
         raise NotImplementedError
 
@@ -38,22 +83,25 @@ class Unrolled(Generic[Draw]):
     Attributes:
         presence_logits: of q(z_pres_i = 1 | x, z_<i) [B, N].
         latents: the steps' latents, stacked along axis 1.
+        seen: the view that it went by; None in 2D.
     """
 
     presence_logits: Float[Tensor, "batch step"]
     latents: Draw
+    seen: SeenView | None
 
 
 class Guide(nn.Module):
-    """Encode the image once, then find one object per step.
+    """Encode the image once, say from where it was taken, then find one object per step.
 
-    Each step updates a recurrent state from the image's features and the last step's latents,
-    says how probable a further object is, and hands the state to the head of the mode at hand
-    (patches in 2D, poses in 3D), which draws the object.
+    Each step updates a recurrent state from the image's features and the last step's latents and
+    hands it to the head of the mode at hand (patches in 2D, poses in 3D), which looks round for
+    the next object; says how probable there is one; and lets the head draw it.
 
     Args:
-        encoder: images [B, C, H, W] -> features [B, F].
+        encoder: images [B, C, H, W] -> :class:`~air3d.models.encoder.Encoded`.
         num_features: F.
+        viewer: draws the view from the features; None in 2D.
         head: draws one object.
         state_size: width of the recurrent state.
         max_steps: N.
@@ -64,6 +112,7 @@ class Guide(nn.Module):
         self,
         encoder: nn.Module,
         num_features: int,
+        viewer: ViewHead | None,
         head: Head,
         *,
         state_size: int,
@@ -74,26 +123,61 @@ class Guide(nn.Module):
         if max_steps < 1:
             raise ValueError(f"max_steps must be at least 1, got {max_steps}")
         self.encoder = encoder
+        self.viewer = viewer
         self.head = head
         self.cell = nn.LSTMCell(num_features + head.num_memory, state_size)
-        self.presence = nn.Linear(state_size, 1)
+        self.presence = nn.Linear(state_size + head.num_evidence, 1)
         self.max_steps = max_steps
         nn.init.zeros_(self.presence.weight)
         nn.init.constant_(self.presence.bias, presence_bias)
 
-    def unroll(
+    def sample(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
+        """Take all N steps, drawing the view and every object."""
+        encoded = self.encoder(images)
+        seen = self.viewer.sample(encoded.features) if self.viewer else None
+        return self._unroll(encoded, Observation(images, encoded.map, seen), self.head.sample)
+
+    def mode(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
+        """Take all N steps, each object's mode given the view's mode and the objects before it."""
+        encoded = self.encoder(images)
+        seen = self.viewer.mode(encoded.features) if self.viewer else None
+        return self._unroll(encoded, Observation(images, encoded.map, seen), self.head.mode)
+
+    def states(
         self,
-        images: Float[Tensor, "batch channel height width"],
-        draw: Callable[[Tensor, Tensor, int], Draw],
-    ) -> Unrolled[Draw]:
-        """Take all N steps; ``draw(images, state, step)`` chooses each step's latents."""
-        features = self.encoder(images)
-        memory = features.new_zeros(len(images), self.head.num_memory)
+        features: Float[Tensor, "batch feature"],
+        memories: Float[Tensor, "batch step memory"],
+    ) -> Float[Tensor, "batch step state"]:
+        """Return the state of each step, told which objects were found before it."""
+        memory = torch.zeros_like(memories[:, 0])
         state = None
-        logits, draws = [], []
+        states = []
         for step in range(self.max_steps):
             state = self.cell(torch.cat([features, memory], dim=1), state)
-            logits.append(self.presence(state[0])[:, 0])
-            draws.append(draw(images, state[0], step))
+            states.append(state[0])
+            memory = memories[:, step]
+        return torch.stack(states, dim=1)
+
+    def presence_logits(self, look: Look) -> Float[Tensor, " batch"]:
+        """Return the logits of q(z_pres = 1) of a step."""
+        return self.presence(torch.cat([look.state, look.evidence], dim=1))[:, 0]
+
+    def _unroll(
+        self,
+        encoded: Encoded,
+        observation: Observation,
+        draw: Callable[[Observation, Look], Draw],
+    ) -> Unrolled[Draw]:
+        features = encoded.features
+        memory = features.new_zeros(len(features), self.head.num_memory)
+        trace = torch.zeros_like(self.head.trace(memory))
+        state = None
+        logits, draws = [], []
+        for _ in range(self.max_steps):
+            state = self.cell(torch.cat([features, memory], dim=1), state)
+            look = self.head.look(observation, state[0], trace)
+            logits.append(self.presence_logits(look))
+            draws.append(draw(observation, look))
             memory = draws[-1].memory
-        return Unrolled(torch.stack(logits, dim=1), stack_steps(draws))
+            trace = trace + self.head.trace(memory)
+        return Unrolled(torch.stack(logits, dim=1), stack_steps(draws), observation.seen)

@@ -63,6 +63,8 @@ class PoseLatents(Latents):
         position: of the object's origin, world, metres.
         yaw: radians.
         yaw_modes: the most probable yaws, best first, to start a search from.
+        scale: factor of the mesh's size.
+        colour: multiplies the mesh's own.
         pixel_covariance: of q(place) in the image, square pixels.
         found: where the object is in the image, normalised pixels, averaged over identities.
     """
@@ -70,6 +72,8 @@ class PoseLatents(Latents):
     position: Float[Tensor, "batch *step identity 3"]
     yaw: Float[Tensor, "batch *step identity"]
     yaw_modes: Float[Tensor, "batch *step identity mode"]
+    scale: Float[Tensor, "batch *step identity"]
+    colour: Float[Tensor, "batch *step identity 3"]
     pixel_covariance: Float[Tensor, "batch *step identity 2 2"]
     found: Float[Tensor, "batch *step 2"]
 
@@ -77,17 +81,6 @@ class PoseLatents(Latents):
     def memory(self) -> Float[Tensor, "batch memory"]:
         """What the next step is told of this one."""
         return torch.cat([self.identity_log_prob.exp(), self.found], dim=-1)
-
-
-@dataclass(frozen=True)
-class TaughtPose:
-    """Log-densities of a true object, and what the next step is told; see ``TaughtSteps``."""
-
-    identity_log_prob: Float[Tensor, "batch *step"]
-    location_log_prob: Float[Tensor, "batch *step"]
-    yaw_log_prob: Float[Tensor, "batch *step"]
-    attention_log_prob: Float[Tensor, "batch *step"]
-    memory: Float[Tensor, "batch *step memory"]
 
 
 def windows_of(z_where: Float[Tensor, "batch 3"], image_size: tuple[int, int]) -> Windows:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from air3d.models.attention import read_glimpse
-from air3d.models.guide import Head
+from air3d.models.guide import Head, Look, Observation
 from air3d.models.latents import PatchLatents, windows_of
 
 
@@ -44,6 +44,7 @@ class PatchHead(Head):
         super().__init__()
         self.glimpse_size = glimpse_size
         self.num_memory = 3 + code_size
+        self.num_evidence = 0
         where_out = nn.Linear(hidden, 6)
         self.where = nn.Sequential(nn.Linear(state_size, hidden), nn.ReLU(), where_out)
         self.what = nn.Sequential(
@@ -58,13 +59,21 @@ class PatchHead(Head):
         nn.init.normal_(where_out.weight, std=0.01)
         nn.init.zeros_(where_out.bias)
 
-    def sample(self, images: Tensor, state: Tensor) -> PatchLatents:
-        """Draw z_where, then z_what, by reparameterisation; the KL is exact given z_where."""
-        return self._draw(images, state, lambda q: q.rsample())
+    def trace(self, memory: Float[Tensor, "*batch memory"]) -> Float[Tensor, "*batch 0"]:
+        """Leave nothing: later steps go by the recurrent state alone."""
+        return memory[..., :0]
 
-    def mode(self, images: Tensor, state: Tensor) -> PatchLatents:
+    def look(self, observation: Observation, state: Tensor, trace: Tensor) -> Look:
+        """Take the state for all there is to see."""
+        return Look(state, state[:, :0])
+
+    def sample(self, observation: Observation, look: Look) -> PatchLatents:
+        """Draw z_where, then z_what, by reparameterisation; the KL is exact given z_where."""
+        return self._draw(observation.images, look.state, lambda q: q.rsample())
+
+    def mode(self, observation: Observation, look: Look) -> PatchLatents:
         """Take the mean of z_where, then of z_what."""
-        return self._draw(images, state, lambda q: q.mean)
+        return self._draw(observation.images, look.state, lambda q: q.mean)
 
     def _draw(self, images: Tensor, state: Tensor, choose) -> PatchLatents:
         loc, raw = self.where(state).chunk(2, dim=-1)

@@ -1,11 +1,12 @@
 """The 3D head of the guide: which mesh, where on its plane, and how turned.
 
-The recurrent state points at the object (a coarse window); a glimpse is read there, its size
-normalised by depth; the glimpse decides identity, place and yaw. Place is a normal density in
-the image, where errors look alike everywhere, carried to the plane by the camera; yaw is
-counted from the line of sight, so that the same glimpse means the same yaw everywhere.
+The recurrent state searches the image's map for the object; a glimpse is read there, its size
+normalised by depth; the glimpse decides identity, place, yaw, scale and colour. Place is a normal
+density in the image, where errors look alike everywhere, carried to the plane by the camera; yaw
+is counted from the line of sight, so that the same glimpse means the same yaw everywhere.
 """
 
+import dataclasses
 from dataclasses import dataclass
 
 import torch
@@ -14,12 +15,17 @@ from torch import Tensor, nn
 from torch.distributions import Categorical, MultivariateNormal, Normal
 
 from air3d.geometry import Camera, pixel_rays, plane_log_det, project, unproject_to_plane
+from air3d.models.appearance import Appearance
 from air3d.models.attention import Windows, read_glimpse
 from air3d.models.encoder import conv_encoder
-from air3d.models.guide import Head
-from air3d.models.latents import PoseLatents, TaughtPose
+from air3d.models.guide import Head, Look, Observation
+from air3d.models.latents import PoseLatents
+from air3d.models.search import PlaceMixture, Search
+from air3d.models.surroundings import Surroundings
+from air3d.models.tempering import temper_gradient
+from air3d.models.views import SeenView
 from air3d.models.yaw import YawMixture, symmetry_orders
-from air3d.scene import Mesh, ScenePrior, SceneSpec, camera_of
+from air3d.scene import Mesh, ScenePrior, Scenes, SceneSpec
 
 GLIMPSE_MARGIN = 1.5
 """Side of the glimpse in diameters of the largest mesh."""
@@ -28,47 +34,83 @@ NUM_YAW_MODES = 4
 
 
 @dataclass(frozen=True)
-class TrueObject:
-    """One object of each scene of a batch, as the sleep phase knows it.
+class TrueObjects:
+    """One object of each of R images, as the sleep phase knows it.
 
     Attributes:
-        identity: [B]; ``ABSENT`` where the scene has no such object.
-        position: world, metres [B, 3].
-        yaw: radians [B].
+        identity: [R].
+        position: world, metres [R, 3].
+        yaw: radians [R].
+        scale: factor of the mesh's size [R].
+        colour: multiplies the mesh's own [R, 3].
     """
 
-    identity: Int[Tensor, " batch"]
-    position: Float[Tensor, "batch 3"]
-    yaw: Float[Tensor, " batch"]
+    identity: Int[Tensor, " row"]
+    position: Float[Tensor, "row 3"]
+    yaw: Float[Tensor, " row"]
+    scale: Float[Tensor, " row"]
+    colour: Float[Tensor, "row 3"]
+
+    @classmethod
+    def of(
+        cls, scenes: Scenes, row: Int[Tensor, " row"], step: Int[Tensor, " row"]
+    ) -> "TrueObjects":
+        """Take object ``step`` of scene ``row``, R times."""
+        names = (field.name for field in dataclasses.fields(cls))
+        return cls(*(getattr(scenes, name)[row, step] for name in names))
+
+
+@dataclass(frozen=True)
+class TaughtObjects:
+    """Log-densities of true objects [R]; see ``TaughtSteps``."""
+
+    identity_log_prob: Float[Tensor, " row"]
+    location_log_prob: Float[Tensor, " row"]
+    yaw_log_prob: Float[Tensor, " row"]
+    appearance_log_prob: Float[Tensor, " row"]
+    attention_log_prob: Float[Tensor, " row"]
 
 
 @dataclass(frozen=True)
 class PosePosterior:
-    """q(identity, place, yaw | x) of one object, a place and a yaw for each of M identities.
+    """q(identity, place, yaw, appearance | x, view) of one object, for each of M identities.
 
     Attributes:
-        attention: coarse normal density of the place in the image, normalised pixels [B, 2].
         windows: where the glimpse was read.
         identity: q(k | x).
         place: normal density in the window's coordinates [B, M, 2].
         yaw: mixture [B, M].
+        appearance: normal densities of the scale and the colour that the scene file leaves open,
+            whose range of the prior is [-1, 1] [B, M, A].
     """
 
-    attention: Normal
     windows: Windows
     identity: Categorical
     place: MultivariateNormal
     yaw: YawMixture
+    appearance: Normal
+
+
+@dataclass(frozen=True)
+class PoseLook(Look):
+    """What a step sees before it chooses its object, and where that may be."""
+
+    search: PlaceMixture
+
+    def __getitem__(self, rows: Tensor) -> "PoseLook":
+        """Return the looks at some of the images."""
+        search = PlaceMixture(*(part[rows] for part in vars(self.search).values()))
+        return PoseLook(self.state[rows], self.evidence[rows], search)
 
 
 class PoseHead(Head):
-    """Point, look, and say what is there.
+    """Search, look closely, and say what is there.
 
     Args:
-        spec: the scene file, for its camera.
+        spec: the scene file.
         meshes: its meshes; M of them.
-        prior: p(pose), for the KL.
-        state_size: width of the guide's recurrent state.
+        prior: p(scene), for the KL.
+        search: says where to look.
         glimpse_size: side of the glimpse, pixels.
         channels: of the glimpse's encoder, one halving each.
         hidden: width of the hidden layers.
@@ -84,7 +126,7 @@ class PoseHead(Head):
         spec: SceneSpec,
         meshes: tuple[Mesh, ...],
         prior: ScenePrior,
-        state_size: int,
+        search: Search,
         *,
         glimpse_size: int,
         channels: tuple[int, ...],
@@ -93,17 +135,23 @@ class PoseHead(Head):
     ):
         super().__init__()
         self.prior = prior
-        self.camera = camera_of(spec)
         self.glimpse_size = glimpse_size
         self.yaw_bins = yaw_bins
         self.num_identities = len(meshes)
         self.num_memory = self.num_identities + 2
         self.glimpse_radius = 0.5 * GLIMPSE_MARGIN * max(mesh.diameter for mesh in meshes)
-        self.attend = nn.Linear(state_size, 4)
-        self.look = conv_encoder(spec.num_channels, (glimpse_size, glimpse_size), channels, hidden)
-        outputs = self.num_identities * (1 + 5 + 3 * yaw_bins)
+        self.surroundings = Surroundings(prior.view)
+        self.appearance = Appearance(prior)
+        self.search = search
+        self.num_evidence = search.num_evidence
+        self.glimpse = conv_encoder(
+            spec.num_channels, (glimpse_size, glimpse_size), channels, hidden
+        )
+        self.sizes = [1, 5, 3 * yaw_bins, 2 * self.appearance.size]
         self.tell = nn.Sequential(
-            nn.Linear(hidden + 4, hidden), nn.ReLU(), nn.Linear(hidden, outputs)
+            nn.Linear(hidden + 4 + self.surroundings.size, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, self.num_identities * sum(self.sizes)),
         )
         height, width = spec.image_size
         constants = {
@@ -114,101 +162,133 @@ class PoseHead(Head):
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
+    def trace(self, memory: Float[Tensor, "*batch memory"]) -> Tensor:
+        """Leave a mark on the map where the object is."""
+        return self.search.trace(memory[..., -2:])
+
+    def look(self, observation: Observation, state: Tensor, trace: Tensor) -> PoseLook:
+        """Search the map for the next object."""
+        assert observation.places is not None, "an encoder of scenes hands out a map"
+        search, evidence = self.search(observation.places, trace, state)
+        return PoseLook(state, evidence, search)
+
     def posterior(
-        self,
-        images: Float[Tensor, "batch channel height width"],
-        state: Float[Tensor, "batch state"],
-        *,
-        fixed_window: bool = False,
+        self, observation: Observation, centre: Float[Tensor, "batch 2"]
     ) -> PosePosterior:
-        """Return q of the next object; ``fixed_window`` stops gradients to the glimpse's window."""
-        camera = self._camera(len(images))
-        loc, raw_scale = self.attend(state).chunk(2, dim=-1)
-        attention = Normal(loc, nn.functional.softplus(raw_scale) + 1e-3, validate_args=False)
-        centre = (loc.detach() if fixed_window else loc).clamp(-1, 1)
-        windows, sight = self._window(centre, camera)
-        features = self.look(read_glimpse(images, windows, self.glimpse_size))
-        context = torch.cat(
-            [features, windows.centre, sight[:, None].cos(), sight[:, None].sin()], 1
-        )
+        """Return q of the object at a coarse place in the image (normalised pixels)."""
+        images, seen = observation.images, _seen(observation)
+        windows, sight = self._window(centre.clamp(-1, 1), seen.view.camera)
+        features = self.glimpse(read_glimpse(images, windows, self.glimpse_size))
+        direction = [sight[:, None].cos(), sight[:, None].sin()]
+        around = self.surroundings(seen, sight)
+        context = torch.cat([features, windows.centre, *direction, around], 1)
         out = self.tell(context).reshape(len(images), self.num_identities, -1)
-        scale = nn.functional.softplus(out[..., 3:5] - 2.0) + 3e-3
+        logits, place, yaw, appearance = out.split(self.sizes, dim=-1)
+        scale = nn.functional.softplus(place[..., 2:4] - 2.0) + 3e-3
         tril = torch.diag_embed(scale)
-        tril[..., 1, 0] = out[..., 5] * scale[..., 1]
+        tril[..., 1, 0] = place[..., 4] * scale[..., 1]
         shape = out.shape[:2]
         return PosePosterior(
-            attention=attention,
             windows=windows,
-            identity=Categorical(logits=out[..., 0], validate_args=False),
-            place=MultivariateNormal(out[..., 1:3], scale_tril=tril, validate_args=False),
+            identity=Categorical(logits=logits[..., 0], validate_args=False),
+            place=MultivariateNormal(place[..., :2], scale_tril=tril, validate_args=False),
             yaw=YawMixture.from_raw(
-                out[..., 6:].unflatten(-1, (self.yaw_bins, 3)),
+                yaw.unflatten(-1, (self.yaw_bins, 3)),
                 sight[:, None].expand(shape),
                 self.order.expand(shape),
             ),
+            appearance=self.appearance.posterior(appearance),
         )
 
-    def sample(self, images: Tensor, state: Tensor) -> PoseLatents:
-        """Draw a place and a yaw for every identity; gradients as their densities say."""
-        posterior = self.posterior(images, state)
-        return self._latents(posterior, posterior.place.rsample(), posterior.yaw.rsample())
+    def sample(self, observation: Observation, look: PoseLook) -> PoseLatents:
+        """Draw latents for every identity; gradients as their densities say.
 
-    def mode(self, images: Tensor, state: Tensor) -> PoseLatents:
-        """Take the most probable place and yaw of every identity."""
-        posterior = self.posterior(images, state)
-        return self._latents(posterior, posterior.place.mean, posterior.yaw.modes(1)[..., 0])
-
-    def teach(self, images: Tensor, state: Tensor, truth: TrueObject) -> TaughtPose:
-        """Score the true object; where it is absent the scores are finite and mean nothing.
-
-        The window is taught by its own term, so the others do not move it.
+        So is the component of the search where the glimpse is read, but that is no latent: a
+        bound on log p(x) holds whatever the component.
         """
-        posterior = self.posterior(images, state, fixed_window=True)
-        identity = truth.identity.clamp(min=0)
-        row = torch.arange(len(identity), device=identity.device)
-        pixels = project(self._camera(len(images)), truth.position[:, None]).pixels[:, 0]
-        normalised = pixels / self.half_image - 1
-        place = (normalised - posterior.windows.centre) / posterior.windows.half_side
+        q = self.posterior(observation, look.search.at(look.search.sample()))
+        drawn = q.place.rsample(), q.yaw.rsample(), q.appearance.rsample()
+        return self._latents(q, _seen(observation), *drawn)
+
+    def mode(self, observation: Observation, look: PoseLook) -> PoseLatents:
+        """Take the most probable latents of every identity."""
+        q = self.posterior(observation, look.search.at(look.search.mode()))
+        modes = q.place.mean, q.yaw.modes(1)[..., 0], q.appearance.mean
+        return self._latents(q, _seen(observation), *modes)
+
+    def teach(self, observation: Observation, look: PoseLook, truth: TrueObjects) -> TaughtObjects:
+        """Score true objects, one for each image.
+
+        The glimpse is read at the component of the search that the truth most likely came from:
+        log q of both bounds log q of the place from below. The component's place is taught by its
+        own term, so the others do not move it.
+        """
+        camera = _seen(observation).view.camera
+        normalised = self.normalised_pixels(camera, truth.position)
+        joint = look.search.joint_log_prob(normalised)
+        component = joint.argmax(dim=1)
+        q = self.posterior(observation, look.search.at(component).detach())
+        row, identity = torch.arange(len(component), device=component.device), truth.identity
+        place = (normalised - q.windows.centre) / q.windows.half_side
         repeated = place[:, None].expand(-1, self.num_identities, 2)
         yaw = truth.yaw[:, None].expand(-1, self.num_identities)
-        known = nn.functional.one_hot(identity, self.num_identities)
-        location = posterior.place.log_prob(repeated)[row, identity]
-        location_std = posterior.place.scale_tril.diagonal(dim1=-2, dim2=-1)[row, identity]
-        attention = posterior.attention.log_prob(normalised).sum(dim=-1)
-        return TaughtPose(
-            identity_log_prob=posterior.identity.log_prob(identity),
-            location_log_prob=_temper_gradient(location, location_std),
-            yaw_log_prob=posterior.yaw.log_prob(yaw)[row, identity],
-            attention_log_prob=_temper_gradient(attention, posterior.attention.stddev),
-            memory=torch.cat([known.to(normalised.dtype), normalised], dim=-1),
+        location = q.place.log_prob(repeated)[row, identity]
+        location_std = q.place.scale_tril.diagonal(dim1=-2, dim2=-1)[row, identity]
+        unit = self.appearance.to_unit(truth.scale, truth.colour)[:, None]
+        appearance = temper_gradient(
+            q.appearance.log_prob(unit)[row, identity],
+            q.appearance.stddev[row, identity][..., None],
         )
+        return TaughtObjects(
+            identity_log_prob=q.identity.log_prob(identity),
+            location_log_prob=temper_gradient(location, location_std),
+            yaw_log_prob=q.yaw.log_prob(yaw)[row, identity],
+            appearance_log_prob=appearance.sum(dim=-1),
+            attention_log_prob=joint.logsumexp(dim=1),
+        )
+
+    def normalised_pixels(
+        self, camera: Camera, position: Float[Tensor, "row 3"]
+    ) -> Float[Tensor, "row 2"]:
+        """Return where objects' origins are in the image: -1 and 1 are its edges."""
+        return project(camera, position[:, None]).pixels[:, 0] / self.half_image - 1
+
+    def memories(self, scenes: Scenes) -> Float[Tensor, "batch step memory"]:
+        """Return what each step would be told of the true objects, were they found."""
+        known = nn.functional.one_hot(scenes.identity.clamp(min=0), self.num_identities)
+        pixels = project(scenes.camera, scenes.position).pixels / self.half_image - 1
+        return torch.cat([known.to(pixels.dtype), pixels], dim=-1)
 
     def _latents(
         self,
-        posterior: PosePosterior,
+        q: PosePosterior,
+        seen: SeenView,
         place: Float[Tensor, "batch identity 2"],
         yaw: Float[Tensor, "batch identity"],
+        unit: Float[Tensor, "batch identity appearance"],
     ) -> PoseLatents:
         """Carry places in the windows to the plane, with their densities."""
-        camera = self._camera(len(place))
-        half_side = posterior.windows.half_side[:, None] * self.half_image
-        pixels = (posterior.windows.centre[:, None] + 1) * self.half_image + place * half_side
-        height = self.rest_height.expand(pixels.shape[:2])
-        position = unproject_to_plane(camera, pixels, height)
+        camera = seen.view.camera
+        scale, colour = self.appearance.from_unit(unit)
+        half_side = q.windows.half_side[:, None] * self.half_image
+        pixels = (q.windows.centre[:, None] + 1) * self.half_image + place * half_side
+        position = unproject_to_plane(camera, pixels, self.rest_height * scale)
         log_det = plane_log_det(camera, position) - half_side.log().sum(dim=-1)
-        log_q = posterior.place.log_prob(place) + log_det
-        log_q = log_q + posterior.yaw.with_fixed_weights().log_prob(yaw)
+        log_q = q.place.log_prob(place) + log_det
+        log_q = log_q + q.yaw.with_fixed_weights().log_prob(yaw)
+        kl = log_q - self.prior.log_prob_pose(position)
         to_pixels = torch.diag_embed(half_side)
-        covariance = to_pixels @ posterior.place.covariance_matrix @ to_pixels
-        probability = posterior.identity.probs
-        found = (probability[..., None] * pixels).sum(dim=1) / self.half_image - 1
+        covariance = to_pixels @ q.place.covariance_matrix @ to_pixels
+        found = (q.identity.probs[..., None] * pixels).sum(dim=1) / self.half_image - 1
         return PoseLatents(
             position=position,
             yaw=yaw,
-            yaw_modes=posterior.yaw.modes(NUM_YAW_MODES),
+            yaw_modes=q.yaw.modes(NUM_YAW_MODES),
+            scale=scale,
+            colour=colour,
             pixel_covariance=covariance,
-            kl=log_q - self.prior.log_prob_pose(position),
-            identity_log_prob=posterior.identity.logits,
+            kl=kl + self.appearance.kl(q.appearance, unit),
+            identity_log_prob=q.identity.logits,
             found=found,
         )
 
@@ -222,31 +302,23 @@ class PoseHead(Head):
         ray = pixel_rays(camera, pixels)[:, 0]
         return Windows(centre, half_side), torch.atan2(ray[:, 1], ray[:, 0])
 
-    def _camera(self, batch: int) -> Camera:
-        return self.camera.to(self.half_image.device).expand(batch)
 
-
-def _temper_gradient(
-    log_prob: Float[Tensor, " batch"], std: Float[Tensor, "batch 2"]
-) -> Float[Tensor, " batch"]:
-    """Keep a normal log-density's value, multiply its gradient by its own standard deviation.
-
-    A sharp normal's gradient grows as 1 / std and would drown those of identity and yaw in the
-    layers they share. This is the beta-NLL of Seitzer et al. 2022 with beta = 1/2.
-    """
-    weight = std.detach().log().mean(dim=-1).exp()
-    return log_prob.detach() + weight * (log_prob - log_prob.detach())
+def _seen(observation: Observation) -> SeenView:
+    assert observation.seen is not None, "poses are found before a camera"
+    return observation.seen
 
 
 def standard_deviations_on_plane(
     camera: Camera,
-    position: Float[Tensor, "batch 3"],
-    pixel_covariance: Float[Tensor, "batch 2 2"],
-) -> Float[Tensor, "batch 2"]:
-    """Carry a covariance of (u, v) to standard deviations of (x, y), to first order."""
-    pixels = project(camera, position[:, None]).pixels
-    one_pixel = torch.eye(2, device=pixels.device)
-    moved = unproject_to_plane(camera, pixels + one_pixel, position[:, 2:].expand(-1, 2))
-    jacobian = (moved - position[:, None])[..., :2].transpose(-1, -2)
+    position: Float[Tensor, "batch object 3"],
+    pixel_covariance: Float[Tensor, "batch object 2 2"],
+) -> Float[Tensor, "batch object 2"]:
+    """Carry covariances of (u, v) to standard deviations of (x, y), to first order."""
+    pixels, height = project(camera, position).pixels, position[..., 2]
+    columns = [
+        unproject_to_plane(camera, pixels + axis, height) - position
+        for axis in torch.eye(2, device=pixels.device)
+    ]
+    jacobian = torch.stack(columns, dim=-1)[..., :2, :]
     covariance = jacobian @ pixel_covariance @ jacobian.transpose(-1, -2)
     return covariance.diagonal(dim1=-2, dim2=-1).sqrt()

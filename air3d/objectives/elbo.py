@@ -41,7 +41,7 @@ class Elbo:
         value: the ELBO [B]; equals log_likelihood - kl_discrete - kl_latents.
         log_likelihood: expected log p(x | z) under q [B].
         kl_discrete: KL of q(h | x, z) from p(h) [B].
-        kl_latents: expected KL of the present objects' latents [B].
+        kl_latents: expected KL of the present objects' latents, and of the view [B].
         hypothesis_log_prob: log q(h | x, z) [B, H].
     """
 
@@ -66,8 +66,9 @@ def exact_elbo(
     steps: StepTerms,
     hypotheses: Int[Tensor, "hypothesis step"],
     count_log_prior: Float[Tensor, " count"],
+    view_kl: Float[Tensor, " batch"] | None = None,
 ) -> Elbo:
-    """Sum the ELBO over all hypotheses; gradients reach ``log_likelihood`` and ``steps``.
+    """Sum the ELBO over all hypotheses; gradients reach all but the hypotheses.
 
     Identities are equally probable a priori.
 
@@ -76,6 +77,7 @@ def exact_elbo(
         steps: the guide's terms.
         hypotheses: rows of identities [H, N].
         count_log_prior: log p(n) [N + 1].
+        view_kl: KL of the latents that all hypotheses share (camera and light) [B]; None: none.
     """
     num_identities = steps.identity_log_prob.shape[-1]
     count = (hypotheses != NO_OBJECT).sum(dim=1)
@@ -85,6 +87,8 @@ def exact_elbo(
     expected_likelihood = (q * log_likelihood).sum(dim=1)
     kl_discrete = (q * (log_q - log_prior)).sum(dim=1)
     kl_latents = (q * _sum_over_present(steps.kl, hypotheses)).sum(dim=1)
+    if view_kl is not None:
+        kl_latents = kl_latents + view_kl
     return Elbo(
         value=expected_likelihood - kl_discrete - kl_latents,
         log_likelihood=expected_likelihood,

@@ -25,6 +25,8 @@ class TaughtSteps:
             window [B, N]; the window is a function of the image, so this differs from the
             density on the plane by what carries no gradient.
         yaw_log_prob: log-density of the true yaw given the true identity [B, N].
+        appearance_log_prob: log-density of the true scale and colour, in half widths of their
+            prior's ranges [B, N].
         attention_log_prob: log-density of the true place under the coarse window that chooses
             the glimpse [B, N]; it trains the window and is no part of q(z | x).
     """
@@ -33,6 +35,7 @@ class TaughtSteps:
     identity_log_prob: Float[Tensor, "batch step"]
     location_log_prob: Float[Tensor, "batch step"]
     yaw_log_prob: Float[Tensor, "batch step"]
+    appearance_log_prob: Float[Tensor, "batch step"]
     attention_log_prob: Float[Tensor, "batch step"]
 
 
@@ -48,15 +51,20 @@ class Sleep:
     identity: Float[Tensor, " batch"]
     location: Float[Tensor, " batch"]
     yaw: Float[Tensor, " batch"]
+    appearance: Float[Tensor, " batch"]
+    view: Float[Tensor, " batch"]
     attention: Float[Tensor, " batch"]
 
 
-def sleep_objective(steps: TaughtSteps, count: Int[Tensor, " batch"]) -> Sleep:
-    """Add up the log-densities of the true latents; gradients reach every field of ``steps``.
+def sleep_objective(
+    steps: TaughtSteps, count: Int[Tensor, " batch"], view: Float[Tensor, " batch"]
+) -> Sleep:
+    """Add up the log-densities of the true latents; gradients reach ``steps`` and ``view``.
 
     Args:
         steps: the guide's log-densities; steps after ``count`` do not enter.
         count: true number of objects.
+        view: log-density of the true camera and light.
     """
     present = torch.arange(steps.presence_logits.shape[1], device=count.device) < count[:, None]
 
@@ -67,12 +75,15 @@ def sleep_objective(steps: TaughtSteps, count: Int[Tensor, " batch"]) -> Sleep:
     identity = total(steps.identity_log_prob)
     location = total(steps.location_log_prob)
     yaw = total(steps.yaw_log_prob)
+    appearance = total(steps.appearance_log_prob)
     attention = total(steps.attention_log_prob)
     return Sleep(
-        value=log_count + identity + location + yaw + attention,
+        value=log_count + identity + location + yaw + appearance + view + attention,
         count=log_count,
         identity=identity,
         location=location,
         yaw=yaw,
+        appearance=appearance,
+        view=view,
         attention=attention,
     )

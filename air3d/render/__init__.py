@@ -36,9 +36,9 @@ from air3d.render.fragments import Fragments
 from air3d.render.ground import Ground, checkerboard, ground_layer, plain_ground
 from air3d.render.instances import Instances
 from air3d.render.layers import Layers
-from air3d.render.lights import Light, ambient_light, directional_light, light_of, point_light
 from air3d.render.rasterize import rasterize
-from air3d.render.renderer import render, render_layers, render_scenes, render_with_depth
+from air3d.render.renderer import render, render_layers, render_with_depth
+from air3d.render.scenes import behind_objects, render_scenes
 from air3d.render.shade import gouraud_shading, interpolate, phong_shading, texels
 from air3d.render.surfaces import (
     Surfaces,
@@ -49,6 +49,7 @@ from air3d.render.surfaces import (
     with_texture,
 )
 from air3d.render.textures import UVTexture
+from air3d.scene.lights import Light, ambient_light, directional_light, point_light
 
 __all__ = [
     "Composite",
@@ -60,6 +61,7 @@ __all__ = [
     "Surfaces",
     "UVTexture",
     "ambient_light",
+    "behind_objects",
     "checkerboard",
     "composite",
     "coverage",
@@ -71,7 +73,6 @@ __all__ = [
     "hard_rgb_blend",
     "interpolate",
     "join",
-    "light_of",
     "pack_instances",
     "pack_meshes",
     "phong_shading",

@@ -7,8 +7,8 @@ from torch import Tensor
 from air3d.geometry import Camera
 from air3d.render import reference
 from air3d.render.instances import Instances, check_inputs, place
-from air3d.render.lights import ambient_light
 from air3d.scene.assets import MeshBank
+from air3d.scene.lights import ambient_light
 
 
 @torch.no_grad()

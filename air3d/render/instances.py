@@ -7,8 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.geometry import Camera
-from air3d.render.lights import Light
 from air3d.scene.assets import MeshBank
+from air3d.scene.lights import Light
 
 MIN_DEPTH = 1e-3
 """A face with a vertex nearer than this to the camera's plane (metres) is dropped.

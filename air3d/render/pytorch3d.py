@@ -12,9 +12,9 @@ from torch import Tensor
 
 from air3d.geometry import Camera
 from air3d.render.fragments import Fragments, RasterSettings, check_ranges
-from air3d.render.lights import Light
 from air3d.render.surfaces import Surfaces
 from air3d.render.textures import UVTexture
+from air3d.scene.lights import Light
 
 
 def rasterize(

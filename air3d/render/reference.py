@@ -59,7 +59,7 @@ def blur_radius(sigma: float) -> float:
 def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
     """Project each layer's mesh into its image and light it.
 
-    Vertices are lit (see :class:`~air3d.render.lights.Light`), not pixels. Gradients reach the
+    Vertices are lit (see :class:`~air3d.scene.lights.Light`), not pixels. Gradients reach the
     placement and the bank's vertices, colours and normals.
     """
     index = placement.mesh.clamp(min=0)

@@ -9,12 +9,12 @@ from torch import Tensor
 from air3d.geometry import Camera
 from air3d.render import reference
 from air3d.render.composite import Composite, composite
+from air3d.render.images import Background
 from air3d.render.instances import Instances, check_inputs, place
 from air3d.render.layers import Layers
-from air3d.render.lights import Light, light_of
 from air3d.scene.assets import MeshBank
-from air3d.scene.prior import Scenes
-from air3d.scene.spec import RenderSpec, SceneSpec
+from air3d.scene.lights import Light
+from air3d.scene.spec import RenderSpec
 
 
 def render_layers(
@@ -66,7 +66,7 @@ def render(
     *,
     light: Light,
     softness: RenderSpec,
-    background: Float[Tensor, "3"],
+    background: Background,
     backend: str = "auto",
 ) -> Float[Tensor, "batch height width 3"]:
     """Render whole scenes: all their objects over the background; arguments as above.
@@ -84,7 +84,7 @@ def render_with_depth(
     *,
     light: Light,
     softness: RenderSpec,
-    background: Float[Tensor, "3"],
+    background: Background,
     backend: str = "auto",
 ) -> Composite:
     """Render whole scenes with their alpha and their soft depth; arguments as above.
@@ -106,24 +106,6 @@ def render_with_depth(
     images = composite(layers, _everything(instances), background)
     assert images.depth is not None
     return Composite(images.rgb[:, 0], images.alpha[:, 0], images.depth[:, 0])
-
-
-def render_scenes(
-    spec: SceneSpec, bank: MeshBank, camera: Camera, scenes: Scenes
-) -> Float[Tensor, "batch 3 height width"]:
-    """Render scenes with a scene file's light, softness and background; channels come first.
-
-    Gradients reach the scenes' positions and yaws.
-    """
-    rgb = render(
-        bank,
-        Instances(scenes.identity, scenes.object_to_world),
-        camera,
-        light=light_of(spec.light),
-        softness=spec.render,
-        background=torch.tensor(spec.background),
-    )
-    return rgb.movedim(-1, 1)
 
 
 def _everything(instances: Instances) -> Int[Tensor, "1 object"]:

@@ -15,8 +15,8 @@ from air3d.geometry import Camera
 from air3d.render.fragments import Fragments
 from air3d.render.hits import HitPixels
 from air3d.render.instances import seeing_cameras
-from air3d.render.lights import Light
 from air3d.render.surfaces import Surfaces, check_rows, rows_of
+from air3d.scene.lights import Light
 
 # PyTorch3D's: what is brought to unit length is divided by at least this.
 EPSILON = 1e-6
@@ -27,7 +27,7 @@ class _Lighting:
     """The light and the eye at a list of rows of points: one row of theirs for each, or for all.
 
     Attributes:
-        source, ambient, diffuse, specular: as in :class:`~air3d.render.lights.Light`.
+        source, ambient, diffuse, specular: as in :class:`~air3d.scene.lights.Light`.
         eye: where the camera stands.
         shininess: exponent of the highlight.
     """

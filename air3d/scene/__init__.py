@@ -1,6 +1,7 @@
 """What can be in a scene: the scene file, its meshes, and the prior over scenes."""
 
 from air3d.scene.assets import Mesh, MeshBank
+from air3d.scene.lights import Light, ambient_light, directional_light, point_light
 from air3d.scene.mesh_export import (
     mesh_to_ply,
     texture_pixels,
@@ -8,7 +9,9 @@ from air3d.scene.mesh_export import (
     textured_mesh_to_ply,
 )
 from air3d.scene.mesh_files import MeshFileError, load_assets, load_mesh
-from air3d.scene.prior import ABSENT, ScenePrior, Scenes, camera_of
+from air3d.scene.prior import ScenePrior
+from air3d.scene.scenes import ABSENT, Scenes, choose, concatenate, upright_scenes
+from air3d.scene.soft_box import SoftBox
 from air3d.scene.spec import (
     GlimpseSpec,
     PullInSpec,
@@ -19,10 +22,12 @@ from air3d.scene.spec import (
     scene_to_yaml,
 )
 from air3d.scene.symmetry import find_yaw_symmetry
+from air3d.scene.view_prior import View, ViewPrior, known_view
 
 __all__ = [
     "ABSENT",
     "GlimpseSpec",
+    "Light",
     "Mesh",
     "MeshBank",
     "MeshFileError",
@@ -32,14 +37,23 @@ __all__ = [
     "SceneFileError",
     "SceneSpec",
     "Scenes",
-    "camera_of",
+    "SoftBox",
+    "View",
+    "ViewPrior",
+    "ambient_light",
+    "choose",
+    "concatenate",
+    "directional_light",
     "find_yaw_symmetry",
+    "known_view",
     "load_assets",
     "load_mesh",
     "load_scene",
     "mesh_to_ply",
+    "point_light",
     "scene_to_yaml",
     "texture_pixels",
     "textured_mesh_to_glb",
     "textured_mesh_to_ply",
+    "upright_scenes",
 ]

@@ -55,6 +55,11 @@ class Mesh:
         """Height of the object's origin when it stands on the plane z = 0."""
         return -float(self.vertices[:, 2].min())
 
+    @property
+    def reach(self) -> float:
+        """Radius of the upright cylinder about the object's z axis that bounds it (metres)."""
+        return float(torch.linalg.vector_norm(self.vertices[:, :2], dim=1).max())
+
 
 @dataclass(frozen=True)
 class MeshBank:

@@ -35,6 +35,8 @@ def sleep_loss(model: Air, batch: RenderedScenes) -> Loss:
         "identity": sleep.identity.mean(),
         "location": sleep.location.mean(),
         "yaw": sleep.yaw.mean(),
+        "appearance": sleep.appearance.mean(),
+        "view": sleep.view.mean(),
         "attention": sleep.attention.mean(),
     }
     return Loss(-sleep.value.mean(), _detached(figures))

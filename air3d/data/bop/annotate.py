@@ -6,13 +6,12 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from numpy import ndarray
-from torch import Tensor
 
 from air3d.data.bop.format import AnnotatedImage, to_uint8
 from air3d.data.stream import RenderedScenes, SceneStream
 from air3d.geometry import Camera, project, transform_points
 from air3d.render import Instances, render_depth
-from air3d.scene import ABSENT, MeshBank, SceneSpec
+from air3d.scene import MeshBank, Scenes, SceneSpec
 
 _MAX_CHUNK = 16
 _CHUNK_PIXELS = 2**20
@@ -39,22 +38,17 @@ class AnnotatedScenes:
                 yield self._annotate(rendered, number - first)
 
     def _annotate(self, rendered: RenderedScenes, row: int) -> AnnotatedImage:
-        camera = self.stream.camera
-        height, width = camera.image_size
-        present = rendered.scenes.identity[row] != ABSENT
-        identity = rendered.scenes.identity[row][present]
-        object_to_world = rendered.scenes.object_to_world[row][present]
-        large = np.full((len(identity), 3 * height, 3 * width), np.inf, dtype=np.float32)
-        for canvas, which, pose in zip(large, identity.tolist(), object_to_world, strict=True):
-            _paint_depth(canvas, self.stream.bank, which, pose, surround(camera))
+        scene = rendered.scenes[row : row + 1].present()
+        height, width = scene.camera.image_size
+        large = np.full((scene.identity.shape[1], 3 * height, 3 * width), np.inf, dtype=np.float32)
+        for index, canvas in enumerate(large):
+            _paint_depth(canvas, self.stream.bank, scene, index)
         depths = large[:, height : 2 * height, width : 2 * width]
         nearest = depths.min(axis=0, initial=np.inf)
         return AnnotatedImage(
             rgb=to_uint8(rendered.images[row]),
             depth=nearest,
-            camera=camera,
-            identity=identity,
-            object_to_world=object_to_world,
+            scene=scene,
             silhouettes=large < np.inf,
             visible=(depths == nearest) & (depths < np.inf),
         )
@@ -75,14 +69,13 @@ def _window(camera: Camera, left: int, top: int, size: tuple[int, int]) -> Camer
 
 
 def _paint_depth(
-    canvas: Float[ndarray, "height width"],
-    bank: MeshBank,
-    identity: int,
-    object_to_world: Float[Tensor, "4 4"],
-    camera: Camera,
+    canvas: Float[ndarray, "height width"], bank: MeshBank, scene: Scenes, index: int
 ) -> None:
     """Write one object's depth into ``canvas``, looking only where the object can be."""
-    vertices = transform_points(object_to_world, bank.meshes[identity].vertices)
+    one = slice(index, index + 1)
+    identity, pose = scene.identity[:, one], scene.object_to_world[:, one]
+    camera, scale = surround(scene.camera), scene.scale[:, one]
+    vertices = transform_points(pose[0, 0], scale * bank.meshes[int(identity)].vertices)
     seen = project(camera, vertices[None])
     low, high = torch.zeros(2), torch.tensor(canvas.shape[::-1], dtype=torch.float32)
     if bool((seen.depth > 0).all()):  # else projections do not bound the object
@@ -92,7 +85,5 @@ def _paint_depth(
     if left == right or top == bottom:
         return
     window = _window(camera, left, top, (bottom - top, right - left))
-    depth = render_depth(
-        bank, Instances(torch.tensor([[identity]]), object_to_world[None, None]), window
-    )
+    depth = render_depth(bank, Instances(identity, pose, scale), window)
     canvas[top:bottom, left:right] = depth[0, 0].numpy()

@@ -11,16 +11,19 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int, UInt8
+from jaxtyping import Bool, Float, UInt8
 from numpy import ndarray
 from PIL import Image
 from torch import Tensor
 
 from air3d.data.errors import DataError
 from air3d.geometry import Camera, invert_rigid
+from air3d.scene import Light, Scenes, ambient_light
 
 MILLIMETRES = 1000.0  # per metre
 DEPTH_SCALE = 1.0  # millimetres per unit of the 16-bit depth image, which then ends at 65 m
+_SCALE, _COLOUR, _LIGHT = "air3d_scale", "air3d_colour", "air3d_light"
+_LIGHT_FIELDS = ("source", "ambient", "diffuse", "specular")
 _NOT_VISIBLE = (-1, -1, -1, -1)
 
 
@@ -31,9 +34,7 @@ class AnnotatedImage:
     Attributes:
         rgb: [H, W, 3].
         depth: of the nearest surface, metres [H, W]; inf where there is none.
-        camera: a batch of one.
-        identity: [n].
-        object_to_world: [n, 4, 4].
+        scene: a batch of one, of n objects.
         silhouettes: [n, 3H, 3W]; what each object would cover if it were alone, on a canvas
             that reaches one image beyond each border.
         visible: [n, H, W]; where each object is the nearest.
@@ -41,9 +42,7 @@ class AnnotatedImage:
 
     rgb: UInt8[ndarray, "height width 3"]
     depth: Float[ndarray, "height width"]
-    camera: Camera
-    identity: Int[Tensor, " object"]
-    object_to_world: Float[Tensor, "object 4 4"]
+    scene: Scenes
     silhouettes: Bool[ndarray, "object large_height large_width"]
     visible: Bool[ndarray, "object height width"]
 
@@ -54,8 +53,8 @@ class AnnotatedImage:
         return self.silhouettes[:, height : 2 * height, width : 2 * width]
 
 
-def camera_to_bop(camera: Camera) -> dict:
-    """Return BOP's camera entry of a batch of one."""
+def camera_to_bop(camera: Camera, light: Light) -> dict:
+    """Return BOP's camera entry of batches of one, and the light under a key of our own."""
     intrinsics = camera.intrinsics[0].double().clone()
     intrinsics[:2, 2] -= 0.5
     world_to_camera = camera.world_to_camera[0].double()
@@ -64,6 +63,7 @@ def camera_to_bop(camera: Camera) -> dict:
         "depth_scale": DEPTH_SCALE,
         "cam_R_w2c": world_to_camera[:3, :3].flatten().tolist(),
         "cam_t_w2c": (world_to_camera[:3, 3] * MILLIMETRES).tolist(),
+        _LIGHT: {name: getattr(light, name)[0].tolist() for name in _LIGHT_FIELDS},
     }
 
 
@@ -75,17 +75,29 @@ def camera_from_bop(entry: dict, image_size: tuple[int, int]) -> Camera:
     return Camera(world_to_camera.float()[None], intrinsics.float()[None], image_size)
 
 
-def poses_to_bop(image: AnnotatedImage) -> list[dict]:
-    """Return BOP's list of ground-truth poses."""
-    world_to_camera = image.camera.world_to_camera[0].double()
+def light_from_bop(entry: dict) -> Light:
+    """Return the light of a BOP camera entry: where another made it, one from everywhere."""
+    if _LIGHT not in entry:
+        return ambient_light()
+    return Light(*(torch.tensor(entry[_LIGHT][name])[None] for name in _LIGHT_FIELDS))
+
+
+def poses_to_bop(scene: Scenes) -> list[dict]:
+    """Return BOP's list of ground-truth poses of a batch of one.
+
+    BOP knows neither an object's scale nor its colour; they have keys of our own.
+    """
+    world_to_camera = scene.camera.world_to_camera[0].double()
     entries = []
-    for identity, object_to_world in zip(image.identity, image.object_to_world, strict=True):
+    for index, object_to_world in enumerate(scene.object_to_world[0]):
         object_to_camera = world_to_camera @ object_to_world.double()
         entries.append(
             {
                 "cam_R_m2c": object_to_camera[:3, :3].flatten().tolist(),
                 "cam_t_m2c": (object_to_camera[:3, 3] * MILLIMETRES).tolist(),
-                "obj_id": int(identity) + 1,
+                "obj_id": int(scene.identity[0, index]) + 1,
+                _SCALE: float(scene.scale[0, index]),
+                _COLOUR: scene.colour[0, index].tolist(),
             }
         )
     return entries
@@ -96,6 +108,16 @@ def pose_from_bop(pose: dict, camera: dict) -> Float[Tensor, "4 4"]:
     world_to_camera = _rigid(camera["cam_R_w2c"], camera["cam_t_w2c"])
     object_to_camera = _rigid(pose["cam_R_m2c"], pose["cam_t_m2c"])
     return (invert_rigid(world_to_camera) @ object_to_camera).float()
+
+
+def scale_from_bop(pose: dict) -> float:
+    """Return the factor of the object's size, 1 where another made the data set."""
+    return float(pose.get(_SCALE, 1.0))
+
+
+def colour_from_bop(pose: dict) -> Float[Tensor, "3"]:
+    """Return the colour that multiplies the mesh's own, white where another made the data set."""
+    return torch.tensor(pose.get(_COLOUR, (1.0, 1.0, 1.0)), dtype=torch.float32)
 
 
 def info_to_bop(image: AnnotatedImage) -> list[dict]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import io
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,13 +12,19 @@ from jaxtyping import Float, UInt8
 from PIL import Image
 from torch import Tensor
 
-from air3d.data.bop.format import camera_from_bop, pose_from_bop
+from air3d.data.bop.format import (
+    camera_from_bop,
+    colour_from_bop,
+    light_from_bop,
+    pose_from_bop,
+    scale_from_bop,
+)
 from air3d.data.bop.models import check_models
 from air3d.data.bop.sources import Source, find_sources
 from air3d.data.errors import DataError
 from air3d.data.stream import RenderedScenes
-from air3d.geometry import Camera, yaw_rotation
-from air3d.scene import ABSENT, Scenes
+from air3d.geometry import Camera
+from air3d.scene import ABSENT, Light, Scenes
 
 
 @dataclass(frozen=True)
@@ -29,11 +34,15 @@ class BopObject:
     Attributes:
         identity: BOP's obj_id - 1, the index of the mesh in the scene file.
         object_to_world: [4, 4], metres.
+        scale: factor of the mesh's size; 1 where BOP's file says nothing of it.
+        colour: multiplies the mesh's own [3]; white where BOP's file says nothing of it.
         visib_fract: visible share of the silhouette, 0 to 1.
     """
 
     identity: int
     object_to_world: Float[Tensor, "4 4"]
+    scale: float
+    colour: Float[Tensor, "3"]
     visib_fract: float
 
 
@@ -45,12 +54,14 @@ class BopImage:
         key: ``SSSSSS_IIIIII``, BOP's scene and image numbers.
         rgb: [H, W, 3].
         camera: a batch of one, pixel centres at halves.
+        light: a batch of one; from everywhere where BOP's file says nothing of it.
         objects: none to many.
     """
 
     key: str
     rgb: UInt8[Tensor, "height width 3"]
     camera: Camera
+    light: Light
     objects: tuple[BopObject, ...]
 
 
@@ -122,41 +133,42 @@ class BopDataset:
                     f"{source.place}: shows object {entry.identity + 1}, which "
                     f"{self.path / 'models' / 'models_info.json'} does not list; copy its models"
                 )
-        return BopImage(source.key, rgb, camera, objects)
+        return BopImage(source.key, rgb, camera, _read_light(source), objects)
 
 
 def read_images(path: str | Path) -> RenderedScenes:
     """Read a whole data set of one image size: images in [0, 1] and the scenes they show.
 
     Raises:
-        DataError: as :class:`BopDataset`; or images differ in size, or an object is turned
-            about another axis than its own z, which :class:`Scenes` cannot say.
+        DataError: as :class:`BopDataset`; or images differ in size.
     """
     dataset = BopDataset(path)
     entries = list(dataset)
     _common_size(dataset.path, {entry.camera.image_size for entry in entries})
     rgb = torch.stack([entry.rgb for entry in entries])
     images = rgb.permute(0, 3, 1, 2).float() / 255.0
-    return RenderedScenes(images, _to_scenes(dataset.path, entries))
+    return RenderedScenes(images, _to_scenes(entries))
 
 
-def _to_scenes(path: Path, entries: list[BopImage]) -> Scenes:
+def _to_scenes(entries: list[BopImage]) -> Scenes:
     most = max(1, *(len(entry.objects) for entry in entries), 1)
     identity = torch.full((len(entries), most), ABSENT)
     poses = torch.eye(4).repeat(len(entries), most, 1, 1)
+    scale, colour = torch.ones(len(entries), most), torch.ones(len(entries), most, 3)
     for row, entry in enumerate(entries):
         for column, found in enumerate(entry.objects):
             identity[row, column] = found.identity
             poses[row, column] = found.object_to_world
-    yaw = torch.atan2(poses[..., 1, 0], poses[..., 0, 0])
-    tilt = (poses[..., :3, :3] - yaw_rotation(yaw)).abs().amax(dim=(1, 2, 3))
-    if float(tilt.max()) > 1e-3:
-        key = entries[int(tilt.argmax())].key
-        raise DataError(
-            f"{path}: an object of image {key} is turned about another axis than its own z; "
-            f"by {math.degrees(float(tilt.max())):.1f} degrees or so: read it with BopDataset"
-        )
-    return Scenes(identity, poses[..., :3, 3], yaw)
+            scale[row, column] = found.scale
+            colour[row, column] = found.colour
+    cameras = Camera(
+        torch.cat([entry.camera.world_to_camera for entry in entries]),
+        torch.cat([entry.camera.intrinsics for entry in entries]),
+        entries[0].camera.image_size,
+    )
+    fields = ("source", "ambient", "diffuse", "specular")
+    light = Light(*(torch.cat([getattr(e.light, name) for e in entries]) for name in fields))
+    return Scenes(identity, poses[..., :3, 3], poses[..., :3, :3], scale, colour, cameras, light)
 
 
 def _common_size(path: Path, sizes: set[tuple[int, int]]) -> tuple[int, int]:
@@ -176,6 +188,11 @@ def _read_camera(source: Source, image_size: tuple[int, int]) -> Camera:
         return camera_from_bop(source.annotation("camera"), image_size)
 
 
+def _read_light(source: Source) -> Light:
+    with _annotated(source):
+        return light_from_bop(source.annotation("camera"))
+
+
 def _read_objects(source: Source) -> tuple[BopObject, ...]:
     with _annotated(source):
         camera = source.annotation("camera")
@@ -184,6 +201,8 @@ def _read_objects(source: Source) -> tuple[BopObject, ...]:
             BopObject(
                 identity=int(pose["obj_id"]) - 1,
                 object_to_world=pose_from_bop(pose, camera),
+                scale=scale_from_bop(pose),
+                colour=colour_from_bop(pose),
                 visib_fract=float(info["visib_fract"]),
             )
             for pose, info in zip(poses, infos, strict=True)

@@ -220,8 +220,8 @@ def _members(image: AnnotatedImage) -> dict[str, bytes]:
     return {
         "rgb.png": to_png(image.rgb),
         "depth.png": to_png(depth_to_bop(image.depth)),
-        "camera.json": to_json(camera_to_bop(image.camera)),
-        "gt.json": to_json(poses_to_bop(image)),
+        "camera.json": to_json(camera_to_bop(image.scene.camera, image.scene.light)),
+        "gt.json": to_json(poses_to_bop(image.scene)),
         "gt_info.json": to_json(info_to_bop(image)),
         "mask.json": to_json(masks),
         "mask_visib.json": to_json(visible),
@@ -238,8 +238,8 @@ def _write_scene(out: Path, number: int, images: Iterator[AnnotatedImage]) -> No
         cameras, poses, infos = {}, {}, {}
         for index, image in enumerate(images):
             _write_pictures(temporary, index, image)
-            cameras[str(index)] = camera_to_bop(image.camera)
-            poses[str(index)] = poses_to_bop(image)
+            cameras[str(index)] = camera_to_bop(image.scene.camera, image.scene.light)
+            poses[str(index)] = poses_to_bop(image.scene)
             infos[str(index)] = info_to_bop(image)
         (temporary / "scene_camera.json").write_bytes(to_json(cameras))
         (temporary / "scene_gt.json").write_bytes(to_json(poses))

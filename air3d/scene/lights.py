@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor
-
-from air3d.scene.spec import LightSpec
 
 Strength = float | Sequence[float] | Tensor
 
@@ -33,6 +31,16 @@ class Light:
 
     def __len__(self) -> int:
         return len(self.source)
+
+    def __getitem__(self, rows: slice | Shaped[Tensor, " row"]) -> "Light":
+        """Return the lights of some of the scenes."""
+        fields = (self.source, self.ambient, self.diffuse, self.specular)
+        return Light(*(field[rows] for field in fields))
+
+    def expand(self, batch: int) -> "Light":
+        """Repeat a single light ``batch`` times, without a copy."""
+        fields = (self.source, self.ambient, self.diffuse, self.specular)
+        return Light(*(field.expand(batch, -1) for field in fields))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None):
         """Return the same light on another device or in another precision."""
@@ -68,11 +76,6 @@ def point_light(
 ) -> Light:
     """Return a lamp at ``location`` (world, metres); it does not weaken with distance."""
     return _light(location, 1.0, (ambient, diffuse, specular))
-
-
-def light_of(spec: LightSpec) -> Light:
-    """Return a scene file's light."""
-    return directional_light(spec.direction, ambient=spec.ambient, diffuse=spec.diffuse)
 
 
 def _light(

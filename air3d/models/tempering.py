@@ -1,0 +1,17 @@
+"""Gradients of sharp densities that do not drown the others."""
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+def temper_gradient(
+    log_prob: Float[Tensor, "*batch"], std: Float[Tensor, "*batch axis"]
+) -> Float[Tensor, "*batch"]:
+    """Keep a normal log-density's value, multiply its gradient by its own standard deviation.
+
+    A sharp normal's gradient grows as 1 / std and would drown those of identity and yaw in the
+    layers they share. This is the beta-NLL of Seitzer et al. 2022 with beta = 1/2. ``std`` is
+    averaged (geometrically) over its last axis.
+    """
+    weight = std.detach().log().mean(dim=-1).exp()
+    return log_prob.detach() + weight * (log_prob - log_prob.detach())

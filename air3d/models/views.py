@@ -1,0 +1,151 @@
+"""q(camera, light | x): what the guide says of the view before it looks for objects."""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torch.distributions import Normal
+
+from air3d.models.tempering import temper_gradient
+from air3d.models.yaw import YawMixture
+from air3d.scene import View, ViewPrior
+
+BINS = 24
+"""Components of the density of an angle on the full circle."""
+
+
+@dataclass(frozen=True)
+class SeenView:
+    """The view that the guide goes by: drawn, or told.
+
+    Attributes:
+        view: camera and light of each image.
+        coordinates: the same in the coordinates that the scene file leaves open [B, D].
+        kl: log q - log p of the coordinates [B]; 0 where they were told.
+    """
+
+    view: View
+    coordinates: Float[Tensor, "batch unknown"]
+    kl: Float[Tensor, " batch"]
+
+    def __getitem__(self, rows: Int[Tensor, " row"]) -> "SeenView":
+        """Return the views of some of the images."""
+        view = View(self.view.camera[rows], self.view.light[rows])
+        return SeenView(view, self.coordinates[rows], self.kl[rows])
+
+
+@dataclass(frozen=True)
+class ViewPosterior:
+    """Independent densities of the coordinates.
+
+    Attributes:
+        circular: of the angles on a full circle [B, D1].
+        linear: of the others, whose range of the prior is [-1, 1] [B, D2].
+    """
+
+    circular: YawMixture
+    linear: Normal
+
+
+class ViewHead(nn.Module):
+    """Say from where and under which light an image was taken, given its features.
+
+    Args:
+        prior: p(camera, light); a head without unknowns has no weights and knows the view.
+        num_features: of the image.
+        hidden: width of the hidden layer.
+    """
+
+    is_circular: Tensor
+    middle: Tensor
+    centre: Tensor
+    half_width: Tensor
+
+    def __init__(self, prior: ViewPrior, num_features: int, hidden: int):
+        super().__init__()
+        self.prior = prior
+        is_circular = [unknown.circular for unknown in prior.unknowns]
+        self.circular = [index for index, circular in enumerate(is_circular) if circular]
+        self.linear = [index for index, circular in enumerate(is_circular) if not circular]
+        self.sizes = [3 * BINS * len(self.circular), 2 * len(self.linear)]
+        self.tell = nn.Sequential()
+        if prior.unknowns:
+            layers = nn.Linear(num_features, hidden), nn.ReLU(), nn.Linear(hidden, sum(self.sizes))
+            self.tell.extend(layers)
+        low = torch.tensor([unknown.range.low for unknown in prior.unknowns])
+        high = torch.tensor([unknown.range.high for unknown in prior.unknowns])
+        constants = {
+            "is_circular": torch.tensor(is_circular, dtype=torch.bool),
+            "middle": 0.5 * (low + high),
+            "centre": 0.5 * (low + high)[self.linear],
+            "half_width": 0.5 * (high - low)[self.linear],
+        }
+        for name, value in constants.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def posterior(self, features: Float[Tensor, "batch feature"]) -> ViewPosterior:
+        """Return q(camera, light | x)."""
+        raw = self.tell(features)[:, : sum(self.sizes)]  # nothing where there is no layer
+        angles, rest = raw.split(self.sizes, dim=1)
+        loc, raw_scale = rest.tensor_split(2, dim=1)
+        angles = angles.reshape(len(features), len(self.circular), BINS, 3)
+        origin = torch.zeros_like(angles[..., 0, 0])
+        order = torch.ones_like(origin, dtype=torch.int64)
+        return ViewPosterior(
+            YawMixture.from_raw(angles, origin, order),
+            Normal(loc, nn.functional.softplus(raw_scale) + 2e-3, validate_args=False),
+        )
+
+    def sample(self, features: Float[Tensor, "batch feature"]) -> SeenView:
+        """Draw a view; gradients as the densities' reparameterisations give them."""
+        posterior = self.posterior(features)
+        return self._seen(posterior, posterior.circular.rsample(), posterior.linear.rsample())
+
+    def mode(self, features: Float[Tensor, "batch feature"]) -> SeenView:
+        """Take the most probable view."""
+        posterior = self.posterior(features)
+        return self._seen(posterior, posterior.circular.modes(1)[..., 0], posterior.linear.mean)
+
+    def told(self, view: View) -> SeenView:
+        """Go by a view that is known."""
+        coordinates = self.prior.coordinates(view)
+        return SeenView(view, coordinates, torch.zeros_like(view.light.source[:, 0]))
+
+    def log_prob(
+        self, features: Float[Tensor, "batch feature"], view: View
+    ) -> Float[Tensor, " batch"]:
+        """Return log q of a view that is known, gradients tempered (``temper_gradient``).
+
+        The density is that of angles in radians and of the others in half widths of their range.
+        """
+        posterior = self.posterior(features)
+        coordinates = self.prior.coordinates(view)
+        linear = (coordinates[:, self.linear] - self.centre) / self.half_width
+        angles = posterior.circular.log_prob(coordinates[:, self.circular])
+        others = temper_gradient(
+            posterior.linear.log_prob(linear), posterior.linear.stddev[..., None]
+        )
+        return angles.sum(dim=1) + others.sum(dim=1)
+
+    def _seen(
+        self,
+        posterior: ViewPosterior,
+        angles: Float[Tensor, "batch circular"],
+        linear: Float[Tensor, "batch linear"],
+    ) -> SeenView:
+        columns = dict(zip(self.circular, angles.unbind(dim=1), strict=True))
+        metric = self.centre + self.half_width * linear
+        columns |= dict(zip(self.linear, metric.unbind(dim=1), strict=True))
+        ordered = [columns[index] for index in range(len(columns))]
+        coordinates = torch.stack(ordered, dim=1) if ordered else angles
+        log_q = posterior.circular.with_fixed_weights().log_prob(angles).sum(dim=1)
+        log_q = log_q + (posterior.linear.log_prob(linear) - self.half_width.log()).sum(dim=1)
+        kl = log_q - self.prior.log_prob(self._in_range(coordinates))
+        return SeenView(self.prior.view(coordinates), coordinates, kl)
+
+    def _in_range(self, coordinates: Float[Tensor, "batch unknown"]) -> Tensor:
+        """Turn angles by full circles to where they lie nearest the middle of their range."""
+        away = torch.remainder(coordinates - self.middle + math.pi, 2 * math.pi) - math.pi
+        return torch.where(self.is_circular, self.middle + away, coordinates)

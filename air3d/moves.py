@@ -1,0 +1,98 @@
+"""The coordinates in which a search moves whole scenes: what a scene file leaves open."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from air3d.geometry import yaw_rotation
+from air3d.models.decoders import SceneDecoder
+from air3d.scene import Scenes, View, ViewPrior
+
+RADIANS_PER_DIAMETER = 2.0
+"""A move's turn: so much changes a picture about as much as a shift by a diameter."""
+
+RADIANS_OF_THE_VIEW = 0.5
+"""A move of the camera's or the light's angles."""
+
+
+class Moves:
+    """Move scenes by numbers of like effect, around where they start.
+
+    Of each object the shift along the plane (x, y: diameters of the decoder's largest mesh), the
+    turn about its z (``RADIANS_PER_DIAMETER`` each), and, where the scene file leaves them open,
+    the scale (1 doubles it) and the colour (1 each channel); of the view what is open: angles
+    (``RADIANS_OF_THE_VIEW`` each) and other numbers (half their range each). Scale, colour and
+    view stay within the prior's ranges, circular angles apart; an object of another scale still
+    stands on the plane.
+
+    Attributes:
+        start: the scenes at moves of 0.
+        num_objects: N.
+        per_object: coordinates of each object.
+        size: of a move: ``num_objects * per_object``, object by object, then the view's.
+
+    Args:
+        decoder: its scene file says what is open.
+        start: scenes to start from; no gradients reach them.
+    """
+
+    def __init__(self, decoder: SceneDecoder, start: Scenes):
+        self.start = start
+        self.num_objects = start.identity.shape[1]
+        objects = decoder.spec.objects
+        self._scale, self._colour = objects.scale, objects.colour
+        self.per_object = 3 + (self._scale is not None) + 3 * (self._colour is not None)
+        self._view = ViewPrior(decoder.spec)
+        self.size = self.num_objects * self.per_object + len(self._view.unknowns)
+        self._unit = max(mesh.diameter for mesh in decoder.bank.meshes)
+        heights = torch.tensor([mesh.rest_height for mesh in decoder.bank.meshes])
+        self._height = heights.to(start.position)[start.identity]
+
+    def zero(self) -> Float[Tensor, "batch coordinate"]:
+        """Return no move."""
+        return self.start.position.new_zeros(len(self.start), self.size)
+
+    def of_object(self, coordinate: int, index: int) -> int:
+        """Return where a move holds a coordinate of object ``index``."""
+        return index * self.per_object + coordinate
+
+    def at(self, moves: Float[Tensor, "batch coordinate"]) -> Scenes:
+        """Return the moved scenes; gradients reach the moves."""
+        split = self.num_objects * self.per_object
+        each = moves[:, :split].unflatten(1, (self.num_objects, self.per_object))
+        scale, colour = self._appearance(each[..., 3:])
+        xy = self.start.position[..., :2] + self._unit * each[..., :2]
+        lift = self._height * (scale - self.start.scale)
+        height = self.start.position[..., 2] + lift
+        view = self._viewed(moves[:, split:])
+        return Scenes(
+            identity=self.start.identity,
+            position=torch.cat([xy, height[..., None]], dim=-1),
+            rotation=self.start.rotation @ yaw_rotation(RADIANS_PER_DIAMETER * each[..., 2]),
+            scale=scale,
+            colour=colour,
+            camera=view.camera,
+            light=view.light,
+        )
+
+    def _appearance(self, moves: Float[Tensor, "batch object appearance"]) -> tuple[Tensor, Tensor]:
+        scale, colour = self.start.scale, self.start.colour
+        if self._scale is not None:
+            scale = (scale + moves[..., 0]).clamp(self._scale.low, self._scale.high)
+        if self._colour is not None:
+            colour = (colour + moves[..., -3:]).clamp(self._colour.low, self._colour.high)
+        return scale, colour
+
+    def _viewed(self, moves: Float[Tensor, "batch unknown"]) -> View:
+        unknowns = self._view.unknowns
+        if not unknowns:
+            return View(self.start.camera, self.start.light)
+        start = self._view.coordinates(View(self.start.camera, self.start.light))
+        columns = []
+        for unknown, at, move in zip(unknowns, start.unbind(1), moves.unbind(1), strict=True):
+            low, high = unknown.range.low, unknown.range.high
+            angular = unknown.name.endswith(("azimuth", "elevation"))
+            unit = RADIANS_OF_THE_VIEW if angular else 0.5 * (high - low)
+            value = at + unit * move
+            columns.append(value if unknown.circular else value.clamp(low, high))
+        return self._view.view(torch.stack(columns, dim=1))
