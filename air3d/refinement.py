@@ -36,8 +36,8 @@ def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) ->
 
     Args:
         decoder: renders and scores; its scene file says how to pull in.
-        images: [batch, 3, height, width].
-        scenes: where to start, one per image.
+        images: [batch, 3, height, width]; no gradients reach them.
+        scenes: where to start, one per image; no gradients reach them.
         steps: of both kinds together.
     """
     num_pulls = int(steps * decoder.spec.pull_in.fraction)
@@ -93,14 +93,15 @@ def _turn_likeliest(decoder: SceneDecoder, images: Tensor, scenes: Scenes) -> Sc
     Flat faces are not quite as symmetric as what they stand for (a cube's squares are each cut
     along a diagonal), and settling with the wrong ones of them would pay for it in position.
     """
-    orders = [mesh.yaw_symmetry for mesh in decoder.bank.meshes]
+    symmetries = [mesh.yaw_symmetry for mesh in decoder.bank.meshes]
+    orders = [1 if symmetry == "continuous" else symmetry for symmetry in symmetries]
     # An absent object's identity (-1) finds the last entry: its turn changes nothing.
-    order = torch.tensor([1 if k == "continuous" else k for k in orders], device=scenes.yaw.device)
-    period = 2 * math.pi / order[scenes.identity]
-    for slot in range(scenes.yaw.shape[1]):
-        turns = [torch.zeros_like(period) for _ in range(int(order.max()))]
+    order = torch.tensor(orders, device=scenes.scale.device)[scenes.identity]
+    for slot in range(order.shape[1]):
+        turns = [torch.zeros_like(scenes.scale) for _ in range(max(orders))]
         for number, turn in enumerate(turns):
-            turn[:, slot] = number * period[:, slot]
+            # An object of a lower order than others meets some of its turns again, none beyond.
+            turn[:, slot] = 2 * math.pi * (number % order[:, slot]) / order[:, slot]
         scenes = _likeliest(decoder, images, (_turned(scenes, turn) for turn in turns))
     return scenes
 

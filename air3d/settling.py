@@ -35,10 +35,12 @@ def settle(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) ->
 
     Args:
         decoder: renders and scores.
-        images: [batch, 3, height, width].
-        scenes: where to start, one per image.
+        images: [batch, 3, height, width]; no gradients reach them.
+        scenes: where to start, one per image; no gradients reach them.
         steps: how many.
     """
+    if Moves(decoder, scenes).size == 0 or len(images) == 0:
+        return scenes
     damping = images.new_full((len(images),), DAMPING)
     state = _State(scenes, decoder.image(scenes), damping)
     for _ in range(steps):
@@ -80,7 +82,7 @@ def _slopes(
     A coordinate of all objects takes one rasterization: each object's moved layer is then
     composited with the others' layers as they are.
     """
-    slopes = means.new_empty(len(means), means[0].numel(), moves.size)
+    slopes = means.new_empty(len(means), means.shape[1:].numel(), moves.size)
     split = moves.num_objects * moves.per_object
     here = decoder.layers(moves.start)
     swapped = _one_swapped(moves.num_objects)

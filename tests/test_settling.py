@@ -115,3 +115,23 @@ def test_refinement_finds_the_likeliest_of_the_turns_that_count_as_one(decoder):
     found = refine(decoder, images, turned, steps=16)
     turn = torch.remainder(found.yaw - truth.yaw + torch.pi / 2, torch.pi) - torch.pi / 2
     assert (turn.abs() < 0.01).all()
+
+
+@torch.no_grad()
+def test_nothing_to_settle_is_settled(decoder):
+    """Scenes without objects, and batches without scenes, come back as they are."""
+    scenes = scenes_of(decoder, CUBE, 3)
+    names = ("identity", "position", "rotation", "scale", "colour")
+    bare = dataclasses.replace(scenes, **{name: getattr(scenes, name)[:, :0] for name in names})
+    images = decoder.image(bare)
+    assert len(refine(decoder, images, bare, steps=4)) == 3
+    assert len(refine(decoder, images[:0], scenes[:0], steps=4)) == 0
+
+
+@torch.no_grad()
+def test_only_the_turns_of_an_objects_own_symmetry_are_tried(decoder):
+    """A cylinder with stripes is as it is, though the cube beside it in the bank has four turns."""
+    truth = scenes_of(decoder, CYLINDER, 6)
+    found = refine(decoder, decoder.image(truth), nearby(decoder, truth), steps=4)
+    turn = torch.remainder(found.yaw - truth.yaw + torch.pi, 2 * torch.pi) - torch.pi
+    assert (turn.abs() < 0.05).all()

@@ -25,7 +25,7 @@ def gaussian_log_likelihood(
 ) -> Float[Tensor, "batch hypothesis"]:
     """Return log N(x; mean, std^2 I) of each hypothesis' mean image, summed over pixels."""
     error = (means - images[:, None]).square().flatten(2).sum(dim=2)
-    return _gaussian_log_density(error, images[0].numel(), std)
+    return _gaussian_log_density(error, images.shape[1:].numel(), std)
 
 
 def _gaussian_log_density(
@@ -135,7 +135,9 @@ class SceneDecoder(Decoder):
         selection = torch.where(hypotheses == NO_OBJECT, NO_OBJECT, candidate)
         background = behind_objects(self.spec, camera, light)
         error = squared_error(layers, selection, background, images.movedim(1, -1).cpu())
-        return _gaussian_log_density(error.to(images.device), images[0].numel(), self.noise_std)
+        return _gaussian_log_density(
+            error.to(images.device), images.shape[1:].numel(), self.noise_std
+        )
 
     def layers(self, scenes: Scenes) -> Layers:
         """Rasterize each object into a layer; gradients as of :meth:`image`."""
