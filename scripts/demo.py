@@ -171,7 +171,9 @@ def write_report(
             "The inferred scenes, to turn",
             seen[:SHOWN_VIEWERS],
             meshes,
-            "Drag to turn, scroll to zoom. The wire pyramid is the camera, with its picture.",
+            "Drag to turn, scroll to zoom. The wire pyramid is the camera, with its picture; the "
+            "yellow arrow is the light's direction.",
+            table=scenes.model.spec.table if isinstance(scenes.model.spec, SceneSpec) else None,
         ),
         report.figures_section(
             "2D: how many digits",

@@ -16,12 +16,18 @@ matrices by rows, for column vectors; the camera looks along its z, with x right
     count                most probable number of objects
     count_probabilities  [p(0), p(1), ...]
     log_likelihood       log p(image | what was found), nats
-    camera               {world_to_camera: 4x4, intrinsics: 3x3}, or null in 2D
+    camera               {world_to_camera: 4x4, intrinsics: 3x3}, or null in 2D; inferred where
+                         the scene file leaves it open
+    light                {source, ambient, diffuse, specular}, or null in 2D: [x, y, z, 0] is the
+                         direction towards the lamp (world), strengths are [red, green, blue]
+    table                what the scene file says that objects stand on, or null
     objects              a list as long as count; in 3D each one has
         name, identity, identity_probability    which mesh
         presence_probability                    that the object is there at all
         object_to_world                         its pose, 4x4
         position, yaw                           the same pose as [x, y, z] and the turn about z
+        scale, colour                           factors of the mesh's size and of its colours,
+                                                1 and [1, 1, 1] where a file does not say
         position_std                            standard deviations of x and y
         mesh, yaw_symmetry                      the mesh's file; k-fold, or "continuous"
                          and in 2D
@@ -52,9 +58,10 @@ from air3d.cli import InputError, run
 from air3d.estimate import SceneEstimate
 from air3d.files import replacing
 from air3d.inference import infer
+from air3d.inspection.exhibit import exhibit_of
 from air3d.inspection.glb import build_scene
 from air3d.inspection.panels import count_text, to_picture, triptych
-from air3d.inspection.placement import percent, placements_of
+from air3d.inspection.placement import percent
 from air3d.inspection.records import ObjectRecord, Record, make_record
 from air3d.models import Air
 from air3d.scene import GlimpseSpec, SceneSpec
@@ -96,7 +103,7 @@ def main(arguments: Arguments) -> None:
                 estimate,
                 model.meshes,
                 image=str(arguments.images[index]),
-                scene=model.spec.name,
+                spec=model.spec,
                 checkpoint=str(arguments.checkpoint),
                 refine_steps=arguments.refine_steps,
             )
@@ -176,9 +183,9 @@ def result_files(
     picture = BytesIO()
     triptych(image, estimate, model.meshes).save(picture, format="PNG")
     files = {".png": picture.getvalue()}
-    if estimate.camera is not None:
-        placements = placements_of(estimate, model.meshes)
-        scene = build_scene(placements, estimate.camera, image=to_picture(image))
+    if isinstance(model.spec, SceneSpec):
+        exhibit = exhibit_of(estimate, model.meshes, model.spec.table)
+        scene = build_scene(exhibit, image=to_picture(image))
         files[".glb"] = bytes(scene.export(file_type="glb"))
     return files | {".json": record.to_json().encode("utf-8")}
 
@@ -210,9 +217,10 @@ def describe(path: Path, estimate: SceneEstimate, record: Record) -> str:
         if isinstance(found, ObjectRecord):
             x, y, _ = found.position
             turned = f", yaw {math.degrees(found.yaw):+.1f} deg"
+            scaled = "" if found.scale == 1.0 else f", scale {found.scale:.2f}"
             parts.append(
                 f"{found.name} ({percent(found.identity_probability)}) at x {x:+.3f} m, "
-                f"y {y:+.3f} m" + ("" if found.yaw_symmetry == "continuous" else turned)
+                f"y {y:+.3f} m" + ("" if found.yaw_symmetry == "continuous" else turned) + scaled
             )
         else:
             u, v = found.centre

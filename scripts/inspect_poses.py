@@ -1,7 +1,8 @@
 """Look at inferred poses: python scripts/inspect_poses.py RESULT
 
 RESULT is a JSON file that scripts/infer.py wrote, or a folder of them. An Open3D window opens
-at the camera's place (mouse: turn, wheel: zoom, q: close); inferred objects are wire frames.
+at the camera's place (mouse: turn, wheel: zoom, q: close); inferred objects are wire frames with
+their axes, on the scene file's table. A pyramid is the camera, a yellow arrow the light.
 Without a display, or to keep a picture, add --out:
 
 * --out FILE.png   seen from the side and through the camera (Open3D); a folder's results below
@@ -11,31 +12,24 @@ Without a display, or to keep a picture, add --out:
 
 or --web PORT, and open http://localhost:PORT in a browser (needs viser).
 
-The truth, where there is one, is drawn solid: name the BOP data set and the image's key in it,
-as in --data data/single --key 000000_000003.
+The truth, where there is one, is drawn solid, and its camera grey beside the orange inferred one:
+name the BOP data set and the image's key in it, as in --data data/single --key 000000_000003.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from pathlib import Path
 
-import trimesh
 import tyro
 
 from air3d.cli import InputError, run
 from air3d.files import write_atomically
 from air3d.inspection import open3d_view
+from air3d.inspection.exhibit import Exhibit
 from air3d.inspection.glb import build_scene, scene_html
-from air3d.inspection.open3d_view import View
 from air3d.inspection.panels import sheet
-from air3d.inspection.records import (
-    FORMAT,
-    Record,
-    read_record,
-    record_camera,
-    record_placements,
-)
-from air3d.inspection.truth import true_placements
+from air3d.inspection.records import FORMAT, Record, read_record, record_exhibit
+from air3d.inspection.truth import read_truth
 from air3d.inspection.web import serve
 
 MAX_PICTURES = 12
@@ -72,15 +66,15 @@ def main(arguments: Arguments) -> None:
             f"of them, such as {paths[0]}"
         )
     records = {path: read_record(path) for path in paths}
-    views = {path: view_of(record, arguments, path) for path, record in records.items()}
+    exhibits = {path: exhibit_at(path, record, arguments) for path, record in records.items()}
     if arguments.web is not None:
-        serve(_scene_of(*views.values()), arguments.web)
+        serve(build_scene(*exhibits.values()), arguments.web)
         return
     if arguments.out is None:
-        for path, view in views.items():
-            open3d_view.show(view, str(path))
+        for path, exhibit in exhibits.items():
+            open3d_view.show(exhibit, str(path))
         return
-    _write(arguments.out, list(views.values()))
+    _write(arguments.out, list(exhibits.values()))
     print(arguments.out)
 
 
@@ -126,38 +120,33 @@ def result_paths(result: Path) -> list[Path]:
     return paths
 
 
-def view_of(record: Record, arguments: Arguments, path: Path) -> View:
+def exhibit_at(path: Path, record: Record, arguments: Arguments) -> Exhibit:
     """Collect what a viewer draws of one result."""
-    camera = record_camera(record)
-    if camera is None:
+    exhibit = record_exhibit(record, arguments.meshes)
+    if exhibit is None:
         raise InputError(
             f"{path}: is a 2D result, there is nothing to see in 3D; open {path.stem}.png beside it"
         )
-    truth = ()
-    if arguments.data is not None and arguments.key is not None:
-        truth = true_placements(arguments.data, arguments.key)
-    return View(record_placements(record, arguments.meshes), camera, truth)
+    if arguments.data is None or arguments.key is None:
+        return exhibit
+    return replace(exhibit, truth=read_truth(arguments.data, arguments.key))
 
 
-def _scene_of(view: View) -> trimesh.Scene:
-    return build_scene(view.inferred, view.camera, truth=view.truth)
-
-
-def _content(ending: str, views: list[View]) -> bytes:
+def _content(ending: str, exhibits: list[Exhibit]) -> bytes:
     """Make what a file of that ending holds."""
     if ending == ".png":
         picture = BytesIO()
-        pages = [open3d_view.screenshot(view) for view in views]
+        pages = [open3d_view.screenshot(exhibit) for exhibit in exhibits]
         sheet(pages, columns=1).save(picture, format="PNG")
         return picture.getvalue()
-    scene = _scene_of(views[0])
+    scene = build_scene(exhibits[0])
     if ending == ".html":
         return scene_html(scene).encode("utf-8")
     return bytes(scene.export(file_type="glb"))
 
 
-def _write(out: Path, views: list[View]) -> None:
-    content = _content(out.suffix.lower(), views)
+def _write(out: Path, exhibits: list[Exhibit]) -> None:
+    content = _content(out.suffix.lower(), exhibits)
     try:
         write_atomically(out, content)
     except OSError as error:

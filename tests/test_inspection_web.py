@@ -8,6 +8,7 @@ import torch
 
 from air3d.geometry import Camera, look_at
 from air3d.inspection import web
+from air3d.inspection.exhibit import Exhibit
 from air3d.inspection.glb import build_scene
 
 
@@ -16,7 +17,7 @@ def scene():
     """A table before a camera."""
     world_to_camera = look_at(torch.tensor([0.0, -2.0, 1.0]), torch.zeros(3))
     intrinsics = torch.tensor([[100.0, 0.0, 32.0], [0.0, 100.0, 24.0], [0.0, 0.0, 1.0]])
-    return build_scene([], Camera(world_to_camera[None], intrinsics[None], (48, 64)))
+    return build_scene(Exhibit((), Camera(world_to_camera[None], intrinsics[None], (48, 64))))
 
 
 def test_a_missing_viser_is_answered_with_what_to_install(scene, monkeypatch):

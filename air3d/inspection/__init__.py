@@ -10,7 +10,8 @@
 ``records``     estimates as JSON on disk, and back
 ==============  ===========================================================================
 
-Viewers draw :class:`~air3d.inspection.placement.Placement`, a mesh at a pose: ``placements_of``
-an estimate, ``record_placements`` of a file, ``true_placements`` (``truth``) of a BOP data set.
-``outline`` finds the lines by which one knows it in an image.
+Viewers show an :class:`~air3d.inspection.exhibit.Exhibit`: ``exhibit_of`` an estimate, or
+``record_exhibit`` of a file, with ``read_truth`` (``truth``) of a BOP data set. Its objects are
+:class:`~air3d.inspection.placement.Placement`, a mesh at a pose in its size and colour. ``outline``
+finds the lines by which one knows it in an image, ``tiles`` cuts the table into its fields.
 """

@@ -4,8 +4,6 @@ glTF is y up, this project's world is z up: the root node of every scene made he
 that one rotation, and all nodes below it hold poses in the world frame.
 """
 
-from collections.abc import Sequence
-
 import numpy as np
 import PIL.Image
 import torch
@@ -15,15 +13,11 @@ from jaxtyping import Float, Shaped, UInt8
 from trimesh.visual.material import PBRMaterial
 
 from air3d.geometry import Camera, invert_rigid, look_at
-from air3d.inspection.placement import (
-    Placement,
-    beside,
-    camera_position,
-    frustum,
-    table_centre,
-    to_numpy,
-)
+from air3d.inspection.exhibit import CLEARANCE, Exhibit
+from air3d.inspection.placement import Placement, beside, camera_position, frustum, to_numpy
+from air3d.inspection.tiles import tiles_of
 from air3d.scene import texture_pixels
+from air3d.scene.spec import TableSpec
 
 Z_UP_TO_Y_UP = np.array(
     [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 1.0, 0.0], [0.0, -1.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
@@ -33,6 +27,7 @@ TABLE_GREY = (206, 210, 217)
 VIEW_HEIGHT = np.radians(40.0)
 LINE_GREY = (90, 98, 112)
 WIRE = (237, 89, 13)
+LAMP = (255, 196, 0)
 # The viewer of trimesh shows linear colours as if they were sRGB, and has one lamp, too bright,
 # whose far side is black.
 PAGE_CHANGES = {
@@ -42,38 +37,48 @@ PAGE_CHANGES = {
 }
 
 
-def build_scene(
-    placements: Sequence[Placement],
-    camera: Camera,
-    *,
-    truth: Sequence[Placement] = (),
-    image: PIL.Image.Image | None = None,
-) -> trimesh.Scene:
-    """Put objects, a thin table and the camera's frustum into one scene.
+def build_scene(exhibit: Exhibit, *, image: PIL.Image.Image | None = None) -> trimesh.Scene:
+    """Put objects, table, lamp and the camera's frustum into one scene.
 
     Object nodes are named ``object_0``, ``object_1``, ... Their matrices are the objects'
-    poses, below a root that turns z up into glTF's y up. Where a ``truth`` is given, it is what
-    is drawn solid (``true_0``, ...), and the inferred objects become wire frames. ``image`` is
-    shown on the frustum's image plane.
+    poses, below a root that turns z up into glTF's y up; scales and colours are in their vertices.
+    Where the truth is known, it is what is drawn solid (``true_0``, ..., ``true_camera``), and the
+    inferred objects and camera become orange lines. A table of which nothing is known is grey.
+    ``lamp`` is an arrow in the light's direction. ``image`` is shown on the inferred frustum's
+    image plane.
     """
     scene = trimesh.Scene(base_frame="y_up")  # "world" is what trimesh 4 calls any file's root
     scene.graph.update(frame_from="y_up", frame_to="z_up", matrix=Z_UP_TO_Y_UP)
-    for index, placement in enumerate(placements):
-        _add(scene, f"object_{index}", _wires(placement) if truth else _solid(placement), placement)
-    for index, placement in enumerate(truth):
-        _add(scene, f"true_{index}", _solid(placement), placement)
-    everything = [*placements, *truth]
-    centre = table_centre(everything, camera)
-    half_side = _half_side(everything, camera, centre)
-    scene.add_geometry(_table(centre, half_side), node_name="table", parent_node_name="z_up")
-    depth = 0.22 * max(half_side, float(np.linalg.norm(camera_position(camera) - centre)))
-    scene.add_geometry(_frustum_lines(camera, depth), node_name="camera", parent_node_name="z_up")
-    if image is not None:
-        scene.add_geometry(
-            _image_plane(image, camera, depth), node_name="image", parent_node_name="z_up"
-        )
-    _look_from_the_side(scene, camera, centre, half_side)
+    for index, placement in enumerate(exhibit.inferred):
+        geometry = _wires(placement) if exhibit.truth else _solid(placement)
+        _add_object(scene, f"object_{index}", geometry, placement)
+    if exhibit.truth:
+        for index, placement in enumerate(exhibit.truth.placements):
+            _add_object(scene, f"true_{index}", _solid(placement), placement)
+    for node, geometry in _surroundings(exhibit, image).items():
+        scene.add_geometry(geometry, node_name=node, parent_node_name="z_up")
+    _look_from_the_side(scene, exhibit)
     return scene
+
+
+def _surroundings(
+    exhibit: Exhibit, image: PIL.Image.Image | None
+) -> dict[str, trimesh.Trimesh | trimesh.path.Path3D]:
+    """Return what is not an object, in the world frame, by the names of its nodes."""
+    table, camera = exhibit.table, exhibit.camera
+    depth = 0.22 * max(_half_side(exhibit), _arm_length(exhibit))
+    colour = WIRE if exhibit.truth else LINE_GREY
+    parts = {
+        "table": _plain_table(exhibit) if table is None else _table(table),
+        "camera": _frustum_lines(camera, depth, colour),
+    }
+    if exhibit.truth:
+        parts["true_camera"] = _frustum_lines(exhibit.truth.camera, depth, LINE_GREY)
+    if exhibit.lamp is not None:
+        parts["lamp"] = _arrow(exhibit.centre, exhibit.lamp, _arm_length(exhibit))
+    if image is not None:
+        parts["image"] = _image_plane(image, camera, depth)
+    return parts
 
 
 def scene_html(scene: trimesh.Scene) -> str:
@@ -84,7 +89,7 @@ def scene_html(scene: trimesh.Scene) -> str:
     return page
 
 
-def _add(
+def _add_object(
     scene: trimesh.Scene,
     node: str,
     geometry: trimesh.Trimesh | trimesh.path.Path3D,
@@ -101,9 +106,10 @@ def _add(
 
 
 def _wires(placement: Placement) -> trimesh.path.Path3D:
-    """The edges of a mesh, a little outside of it, or its own faces would hide them."""
+    """The edges of an object, a little outside of it, or its own faces would hide them."""
     mesh = placement.mesh
-    raised = to_numpy(mesh.vertices + 0.004 * mesh.diameter * mesh.normals)
+    outwards = 0.004 * placement.diameter * mesh.normals.cpu()
+    raised = to_numpy(placement.vertices + outwards)
     edges = trimesh.Trimesh(raised, mesh.faces.cpu().numpy(), process=False).edges_unique
     return _lines(raised[edges], WIRE)
 
@@ -119,12 +125,12 @@ def _lines(
 def _solid(placement: Placement) -> trimesh.Trimesh:
     mesh = placement.mesh
     solid = trimesh.Trimesh(
-        mesh.vertices.cpu().numpy(),
+        placement.vertices.numpy(),
         mesh.faces.cpu().numpy(),
         vertex_normals=mesh.normals.cpu().numpy(),
         process=False,
     )
-    solid.visual = _matte(np.round(255 * mesh.colours.cpu().numpy()))
+    solid.visual = _matte(np.round(255 * to_numpy(placement.colours)))
     if mesh.uvs is not None:
         solid.visual.uv = mesh.uvs.cpu().numpy()
         solid.visual.material.baseColorTexture = PIL.Image.fromarray(texture_pixels(mesh))
@@ -150,32 +156,63 @@ def _gltf_colours(colours: Shaped[np.ndarray, "colour 3"]) -> UInt8[np.ndarray, 
     return np.round(255.0 * np.hstack([linear, opaque])).astype(np.uint8)
 
 
-def _half_side(
-    placements: Sequence[Placement], camera: Camera, centre: Float[np.ndarray, "3"]
-) -> float:
-    """Return half the side of a table that all objects stand on, metres."""
+def _arm_length(exhibit: Exhibit) -> float:
+    """Return the distance between the camera and the middle of the table, metres."""
+    return float(np.linalg.norm(camera_position(exhibit.camera) - exhibit.centre))
+
+
+def _half_side(exhibit: Exhibit) -> float:
+    """Return half the side of the table, or of one that all objects stand on, metres."""
+    if exhibit.table is not None:
+        return max(exhibit.table.half_extents)
     reach = [
-        float(np.linalg.norm(to_numpy(each.object_to_world[:2, 3]) - centre[:2]))
-        + each.mesh.diameter
-        for each in placements
+        float(np.linalg.norm(to_numpy(each.object_to_world[:2, 3]) - exhibit.centre[:2]))
+        + each.diameter
+        for each in exhibit.placements
     ]
-    return max([0.28 * float(np.linalg.norm(camera_position(camera) - centre)), 0.01, *reach])
+    return max([0.28 * _arm_length(exhibit), 0.01, *reach])
 
 
-def _table(centre: Float[np.ndarray, "3"], half_side: float) -> trimesh.Trimesh:
+def _plain_table(exhibit: Exhibit) -> trimesh.Trimesh:
+    half_side = _half_side(exhibit)
     thickness = 0.01 * half_side
     # A hair below z = 0, or the table and the feet of the objects would fight for pixels.
-    place = trimesh.transformations.translation_matrix(centre - [0, 0, 0.6 * thickness])
+    place = trimesh.transformations.translation_matrix(exhibit.centre - [0, 0, 0.6 * thickness])
     table = trimesh.creation.box((2 * half_side, 2 * half_side, thickness), place)
     table.visual = _matte(np.tile(np.array(TABLE_GREY, float), (len(table.vertices), 1)))
     return table
 
 
-def _frustum_lines(camera: Camera, depth: float) -> trimesh.path.Path3D:
+def _table(table: TableSpec) -> trimesh.Trimesh:
+    """The scene file's table; its underside is there too, for who looks from below."""
+    tiles = tiles_of(table)
+    faces = np.concatenate([tiles.faces, tiles.faces[:, ::-1] + len(tiles.vertices)])
+    levels = [tiles.vertices - [0, 0, CLEARANCE], tiles.vertices - [0, 0, 2 * CLEARANCE]]
+    flat = trimesh.Trimesh(np.concatenate(levels), faces, process=False)
+    flat.visual = _matte(np.round(255 * np.tile(tiles.colours, (2, 1))))
+    return flat
+
+
+def _arrow(
+    centre: Float[np.ndarray, "3"], lamp: Float[np.ndarray, "3"], arm: float
+) -> trimesh.path.Path3D:
+    """Point from the lamp's side towards the middle of the table, a third of the way to it."""
+    tip, tail = centre + 0.42 * arm * lamp, centre + 0.62 * arm * lamp
+    across = np.cross(lamp, [1.0, 0.0, 0.0] if abs(lamp[0]) < 0.7 else [0.0, 1.0, 0.0])
+    across *= 0.025 * arm / np.linalg.norm(across)
+    upwards = np.cross(across, lamp)
+    back = tip + 0.07 * arm * lamp
+    barbs = [back + across, back + upwards, back - across, back - upwards]
+    return _lines(np.array([(tip, tail), *((tip, barb) for barb in barbs)]), LAMP)
+
+
+def _frustum_lines(
+    camera: Camera, depth: float, colour: tuple[int, int, int]
+) -> trimesh.path.Path3D:
     eye, corners = frustum(camera, depth)
     beyond = np.roll(corners, -1, axis=0)
     pairs = [*((eye, corner) for corner in corners), *zip(corners, beyond, strict=True)]
-    return _lines(np.array(pairs), LINE_GREY)
+    return _lines(np.array(pairs), colour)
 
 
 def _image_plane(image: PIL.Image.Image, camera: Camera, depth: float) -> trimesh.Trimesh:
@@ -204,15 +241,14 @@ def _image_plane(image: PIL.Image.Image, camera: Camera, depth: float) -> trimes
     )
 
 
-def _look_from_the_side(
-    scene: trimesh.Scene, camera: Camera, centre: Float[np.ndarray, "3"], half_side: float
-) -> None:
+def _look_from_the_side(scene: trimesh.Scene, exhibit: Exhibit) -> None:
     """Set the viewer's own camera so that table and frustum are both in the picture."""
-    arm = camera_position(camera) - centre
-    target = centre + 0.45 * arm
-    radius = max(0.62 * float(np.linalg.norm(arm)), half_side + 0.45 * float(np.linalg.norm(arm)))
+    centre, length = exhibit.centre, _arm_length(exhibit)
+    target = centre + 0.45 * (camera_position(exhibit.camera) - centre)
+    radius = max(0.62 * length, _half_side(exhibit) + 0.45 * length)
     # The scene is not a ball, so it may come nearer than its bounding sphere would allow.
-    eye = target + 0.68 * radius / np.sin(0.5 * VIEW_HEIGHT) * beside(camera, centre)
+    towards = beside(exhibit.camera, centre)
+    eye = target + 0.68 * radius / np.sin(0.5 * VIEW_HEIGHT) * towards
     view_to_world = invert_rigid(look_at(torch.tensor(eye), torch.tensor(target)))
     degrees = np.degrees(VIEW_HEIGHT)
     scene.camera = trimesh.scene.Camera(

@@ -7,8 +7,7 @@ off-screen renderer ends the whole process where it finds no graphics driver.
 import contextlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
@@ -17,18 +16,16 @@ import PIL.Image
 from jaxtyping import Float
 
 from air3d.geometry import Camera
+from air3d.inspection.exhibit import CLEARANCE, Exhibit
 from air3d.inspection.panels import AXIS_COLOURS, captioned, sheet
-from air3d.inspection.placement import (
-    Placement,
-    beside,
-    camera_position,
-    table_centre,
-    to_numpy,
-)
+from air3d.inspection.placement import Placement, beside, camera_position, to_numpy
+from air3d.inspection.tiles import tiles_of
 from air3d.scene import texture_pixels
+from air3d.scene.spec import TableSpec
 
 VIEW_SIDE = 720
 INFERRED, CAMERA_GREY, GROUND = (0.93, 0.35, 0.05), (0.35, 0.38, 0.44), (0.80, 0.82, 0.85)
+LAMP = (1.0, 0.72, 0.0)
 
 
 class ViewerError(OSError):
@@ -55,35 +52,7 @@ def has_display() -> bool:
     return True
 
 
-@dataclass(frozen=True)
-class View:
-    """What the window shows.
-
-    Attributes:
-        inferred: drawn as wire frames with their axes.
-        camera: the inferred camera, drawn as a frustum.
-        truth: drawn solid, in the meshes' own colours; may be empty.
-    """
-
-    inferred: Sequence[Placement]
-    camera: Camera
-    truth: Sequence[Placement] = ()
-
-    @property
-    def centre(self) -> Float[np.ndarray, "3"]:
-        """The point on the table below all objects' middle."""
-        return table_centre([*self.inferred, *self.truth], self.camera)
-
-    @property
-    def reach(self) -> float:
-        """Distance from the centre beyond which nothing stands, metres."""
-        placements = [*self.inferred, *self.truth]
-        feet = [to_numpy(each.object_to_world[:2, 3]) - self.centre[:2] for each in placements]
-        far = max((float(np.abs(foot).max()) for foot in feet), default=0.0)
-        return far + 1.5 * max((each.mesh.diameter for each in placements), default=0.5)
-
-
-def show(view: View, title: str) -> None:
+def show(exhibit: Exhibit, title: str) -> None:
     """Open a window that starts at the camera's place, and wait until it is closed.
 
     Raises:
@@ -93,13 +62,14 @@ def show(view: View, title: str) -> None:
     if not has_display():
         raise ViewerError("there is no display to open a window on; add --out FILE.png or .html")
     with _open_window(o3d, title, visible=True) as window:
-        _fill(o3d, window, view)
-        window.add_geometry(_frustum(o3d, view))
-        _look_through(o3d, window, view.camera)
+        _fill(o3d, window, exhibit)
+        for frustum in _frusta(o3d, exhibit):
+            window.add_geometry(frustum)
+        _look_through(o3d, window, exhibit.camera)
         window.run()
 
 
-def screenshot(view: View) -> PIL.Image.Image:
+def screenshot(exhibit: Exhibit) -> PIL.Image.Image:
     """Draw the scene from the side and through the camera, next to one another.
 
     Raises:
@@ -110,15 +80,17 @@ def screenshot(view: View) -> PIL.Image.Image:
         o3d.utility.VerbosityContextManager(o3d.utility.VerbosityLevel.Error),
         _open_window(o3d, "air3d", visible=False) as window,
     ):
-        _fill(o3d, window, view)
-        frustum = _frustum(o3d, view)
-        window.add_geometry(frustum)
-        _look_from_the_side(window, view)
+        _fill(o3d, window, exhibit)
+        frusta = _frusta(o3d, exhibit)
+        for frustum in frusta:
+            window.add_geometry(frustum)
+        _look_from_the_side(window, exhibit)
         from_side = _capture(window)
-        window.remove_geometry(frustum, reset_bounding_box=False)
-        _look_through(o3d, window, view.camera)
+        for frustum in frusta:
+            window.remove_geometry(frustum, reset_bounding_box=False)
+        _look_through(o3d, window, exhibit.camera)
         through_camera = _capture(window)
-    legend = "truth solid, inferred as wire frame" if view.truth else "inferred, as wire frame"
+    legend = "truth solid, inferred as wire frame" if exhibit.truth else "inferred, as wire frame"
     pictures = [
         captioned(from_side, f"from the side ({legend})"),
         captioned(through_camera, "through the camera"),
@@ -141,14 +113,17 @@ def _open_window(o3d: ModuleType, title: str, *, visible: bool) -> Iterator[Any]
         window.destroy_window()
 
 
-def _fill(o3d: ModuleType, window: Any, view: View) -> None:
+def _fill(o3d: ModuleType, window: Any, exhibit: Exhibit) -> None:
     window.get_render_option().line_width = 2.0
-    for placement in view.truth:
+    for placement in exhibit.truth.placements if exhibit.truth else ():
         window.add_geometry(_solid(o3d, placement))
-    for placement in view.inferred:
+    for placement in exhibit.inferred:
         window.add_geometry(_wireframe(o3d, placement))
         window.add_geometry(_axes(o3d, placement))
-    window.add_geometry(_ground(o3d, view))
+    table = exhibit.table
+    window.add_geometry(_grid(o3d, exhibit) if table is None else _table(o3d, table))
+    if exhibit.lamp is not None:
+        window.add_geometry(_lamp(o3d, exhibit, exhibit.lamp))
 
 
 def _solid(o3d: ModuleType, placement: Placement) -> Any:
@@ -156,14 +131,14 @@ def _solid(o3d: ModuleType, placement: Placement) -> Any:
         o3d.utility.Vector3dVector(to_numpy(placement.world_vertices)),
         o3d.utility.Vector3iVector(placement.mesh.faces.cpu().numpy()),
     )
-    solid.vertex_colors = o3d.utility.Vector3dVector(to_numpy(placement.mesh.colours))
+    solid.vertex_colors = o3d.utility.Vector3dVector(to_numpy(placement.colours))
     if placement.mesh.uvs is not None:
         corners = placement.mesh.uvs[placement.mesh.faces].reshape(-1, 2)
         solid.triangle_uvs = o3d.utility.Vector2dVector(to_numpy(corners))
         solid.triangle_material_ids = o3d.utility.IntVector([0] * len(placement.mesh.faces))
         # Open3D counts the rows of a texture from below, as it counts v.
-        pixels = np.ascontiguousarray(texture_pixels(placement.mesh)[::-1])
-        solid.textures = [o3d.geometry.Image(pixels)]
+        pixels = texture_pixels(placement.mesh)[::-1] * np.array(placement.colour)
+        solid.textures = [o3d.geometry.Image(np.round(pixels).astype(np.uint8))]
     solid.compute_vertex_normals()
     return solid
 
@@ -182,14 +157,53 @@ def _axes(o3d: ModuleType, placement: Placement) -> Any:
     return _line_set(o3d, np.array([(pose[:3, 3], tip) for tip in tips]), colours)
 
 
-def _ground(o3d: ModuleType, view: View) -> Any:
-    """A grid on the plane z = 0 below the objects."""
-    reach = view.reach
+def _table(o3d: ModuleType, table: TableSpec) -> Any:
+    tiles = tiles_of(table)
+    flat = o3d.geometry.TriangleMesh(
+        o3d.utility.Vector3dVector(tiles.vertices - [0.0, 0.0, CLEARANCE]),
+        o3d.utility.Vector3iVector(tiles.faces),
+    )
+    flat.vertex_colors = o3d.utility.Vector3dVector(tiles.colours)
+    flat.compute_vertex_normals()
+    return flat
+
+
+def _grid(o3d: ModuleType, exhibit: Exhibit) -> Any:
+    """Lines on the plane z = 0 below the objects, where nothing is known of their table."""
+    reach = _reach(exhibit)
     steps = np.linspace(-reach, reach, 11)
     along_x = [((-reach, step, 0.0), (reach, step, 0.0)) for step in steps]
     along_y = [((step, -reach, 0.0), (step, reach, 0.0)) for step in steps]
-    pieces = np.array(along_x + along_y) + view.centre
+    pieces = np.array(along_x + along_y) + exhibit.centre
     return _line_set(o3d, pieces, np.tile(np.array(GROUND), (len(pieces), 1)))
+
+
+def _lamp(o3d: ModuleType, exhibit: Exhibit, lamp: Float[np.ndarray, "3"]) -> Any:
+    """Point in the light's direction, towards the middle of the table."""
+    far = float(np.linalg.norm(camera_position(exhibit.camera) - exhibit.centre))
+    arrow = o3d.geometry.TriangleMesh.create_arrow(
+        0.004 * far, 0.012 * far, 0.14 * far, 0.06 * far, resolution=12
+    )
+    arrow.rotate(_turn_z_to(-lamp), center=(0.0, 0.0, 0.0))
+    arrow.translate(exhibit.centre + 0.62 * far * lamp)
+    return arrow.paint_uniform_color(LAMP)
+
+
+def _turn_z_to(direction: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3 3"]:
+    """Return a rotation that takes z to a unit vector."""
+    aside = np.cross([1.0, 0.0, 0.0] if abs(direction[0]) < 0.7 else [0.0, 1.0, 0.0], direction)
+    aside /= np.linalg.norm(aside)
+    return np.column_stack([aside, np.cross(direction, aside), direction])
+
+
+def _reach(exhibit: Exhibit) -> float:
+    """Return the distance from the centre beyond which nothing stands, metres."""
+    if exhibit.table is not None:
+        return max(exhibit.table.half_extents)
+    placements = exhibit.placements
+    feet = [to_numpy(each.object_to_world[:2, 3]) - exhibit.centre[:2] for each in placements]
+    far = max((float(np.abs(foot).max()) for foot in feet), default=0.0)
+    return far + 1.5 * max((each.diameter for each in placements), default=0.5)
 
 
 def _line_set(
@@ -206,25 +220,34 @@ def _line_set(
     return lines
 
 
-def _frustum(o3d: ModuleType, view: View) -> Any:
-    camera = view.camera
+def _frusta(o3d: ModuleType, exhibit: Exhibit) -> list[Any]:
+    """Draw the inferred camera, and in grey the true one where it is known."""
+    far = float(np.linalg.norm(camera_position(exhibit.camera) - exhibit.centre))
+    depth = 0.25 * max(_reach(exhibit), far)
+    if exhibit.truth is None:
+        return [_frustum(o3d, exhibit.camera, depth).paint_uniform_color(CAMERA_GREY)]
+    return [
+        _frustum(o3d, exhibit.truth.camera, depth).paint_uniform_color(CAMERA_GREY),
+        _frustum(o3d, exhibit.camera, depth).paint_uniform_color(INFERRED),
+    ]
+
+
+def _frustum(o3d: ModuleType, camera: Camera, depth: float) -> Any:
     height, width = camera.image_size
-    scale = 0.25 * max(view.reach, float(np.linalg.norm(camera_position(camera) - view.centre)))
-    lines = o3d.geometry.LineSet.create_camera_visualization(
+    return o3d.geometry.LineSet.create_camera_visualization(
         width,
         height,
         to_numpy(camera.intrinsics[0]),
         to_numpy(camera.world_to_camera[0]),
-        scale=scale,
+        scale=depth,
     )
-    return lines.paint_uniform_color(CAMERA_GREY)
 
 
-def _look_from_the_side(window: Any, view: View) -> None:
+def _look_from_the_side(window: Any, exhibit: Exhibit) -> None:
     control = window.get_view_control()
-    control.set_front(beside(view.camera, view.centre))
+    control.set_front(beside(exhibit.camera, exhibit.centre))
     control.set_up([0.0, 0.0, 1.0])
-    control.set_lookat(0.6 * view.centre + 0.4 * camera_position(view.camera))
+    control.set_lookat(0.6 * exhibit.centre + 0.4 * camera_position(exhibit.camera))
     control.set_zoom(0.56)
 
 

@@ -1,4 +1,4 @@
-"""A mesh at a pose: what every viewer draws, be it inferred or true."""
+"""A mesh at a pose, in its size and colour: what every viewer draws, be it inferred or true."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,6 +12,9 @@ from air3d.estimate import ObjectEstimate, SceneEstimate
 from air3d.geometry import Camera, invert_rigid, transform_points
 from air3d.scene import Mesh
 
+Colour = tuple[float, float, float]
+WHITE: Colour = (1.0, 1.0, 1.0)
+
 
 @dataclass(frozen=True)
 class Placement:
@@ -21,24 +24,43 @@ class Placement:
         mesh: what stands there.
         object_to_world: its pose [4, 4].
         label: what to write beside it.
+        scale: factor of the mesh's size.
+        colour: multiplies the mesh's own colours.
     """
 
     mesh: Mesh
     object_to_world: Float[Tensor, "4 4"]
     label: str
+    scale: float = 1.0
+    colour: Colour = WHITE
+
+    @property
+    def vertices(self) -> Float[Tensor, "vertex 3"]:
+        """The object's vertices in its own frame: the mesh's, scaled; metres, on the CPU."""
+        return self.scale * self.mesh.vertices.detach().cpu()
 
     @property
     def world_vertices(self) -> Float[Tensor, "vertex 3"]:
-        """The mesh's vertices in the world frame, metres, on the CPU."""
+        """The object's vertices in the world frame, metres, on the CPU."""
         pose = self.object_to_world.detach().cpu()
-        return transform_points(pose, self.mesh.vertices.detach().cpu().to(pose.dtype))
+        return transform_points(pose, self.vertices.to(pose.dtype))
+
+    @property
+    def colours(self) -> Float[Tensor, "vertex 3"]:
+        """The object's colours at its vertices, before lighting; on the CPU."""
+        return self.mesh.colours.detach().cpu() * self.mesh.colours.new_tensor(self.colour).cpu()
+
+    @property
+    def diameter(self) -> float:
+        """Largest distance between two of the object's vertices, metres."""
+        return self.scale * self.mesh.diameter
 
     @property
     def axes(self) -> tuple[tuple[int, ...], float]:
         """Which of the object's axes say something (z alone on a solid of revolution), and
         how long to draw them (metres)."""
         continuous = self.mesh.yaw_symmetry == "continuous"
-        return (2,) if continuous else (0, 1, 2), 0.6 * self.mesh.diameter
+        return (2,) if continuous else (0, 1, 2), 0.6 * self.diameter
 
 
 def placements_of(estimate: SceneEstimate, meshes: Sequence[Mesh]) -> tuple[Placement, ...]:
@@ -48,10 +70,18 @@ def placements_of(estimate: SceneEstimate, meshes: Sequence[Mesh]) -> tuple[Plac
             meshes[found.identity],
             found.object_to_world.detach().cpu(),
             f"{found.name} {percent(found.identity_probability)}",
+            found.scale,
+            colour_of(found.colour),
         )
         for found in estimate.objects
         if isinstance(found, ObjectEstimate)
     )
+
+
+def colour_of(colour: Float[Tensor, "3"]) -> Colour:
+    """Return a colour as three numbers."""
+    red, green, blue = colour.tolist()
+    return red, green, blue
 
 
 def percent(probability: float) -> str:
@@ -84,22 +114,6 @@ def frustum(
     camera_to_world = to_numpy(invert_rigid(camera.world_to_camera)[0])
     corners = depth * rays @ camera_to_world[:3, :3].T + camera_to_world[:3, 3]
     return camera_to_world[:3, 3], corners
-
-
-def table_centre(placements: Sequence[Placement], camera: Camera) -> Float[np.ndarray, "3"]:
-    """Return the point on the plane z = 0 below the objects' middle.
-
-    Without objects, it is where the camera looks at that plane, or a metre ahead where it never
-    does.
-    """
-    if placements:
-        centre = np.mean([to_numpy(each.object_to_world[:3, 3]) for each in placements], axis=0)
-    else:
-        eye, (top_left, _, bottom_right, _) = frustum(camera, 1.0)
-        forward = 0.5 * (top_left + bottom_right) - eye
-        distance = -eye[2] / forward[2] if forward[2] * eye[2] < 0 else 1.0
-        centre = eye + distance * forward
-    return np.array([centre[0], centre[1], 0.0])
 
 
 def beside(camera: Camera, centre: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:

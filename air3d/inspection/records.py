@@ -1,7 +1,9 @@
 """What inference found in one image, as JSON on disk.
 
 A record holds all of a :class:`~air3d.estimate.SceneEstimate` but the reconstructed picture,
-and the mesh files' paths, so that it can be looked at without the checkpoint it came from.
+and the mesh files' paths and the table, so that it can be looked at without the checkpoint it came
+from. Files of before objects had a scale and a colour say nothing of these, nor of light and table:
+they are read as objects of their meshes' size and colours.
 ``scripts/infer.py`` describes the keys for its users.
 """
 
@@ -19,9 +21,11 @@ from torch import Tensor
 
 from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
 from air3d.geometry import Camera
+from air3d.inspection.exhibit import Exhibit
 from air3d.inspection.panels import patch_box
-from air3d.inspection.placement import Placement, percent
-from air3d.scene import Mesh, load_mesh
+from air3d.inspection.placement import WHITE, Placement, percent
+from air3d.scene import GlimpseSpec, Light, Mesh, SceneSpec, load_mesh
+from air3d.scene.spec import TableSpec
 
 FORMAT = "air3d.estimate/1"
 Row3 = tuple[float, float, float]
@@ -49,6 +53,8 @@ class ObjectRecord(_Strict):
     object_to_world: Matrix4
     position: Row3
     yaw: float
+    scale: Annotated[float, Field(gt=0.0)] = 1.0
+    colour: Row3 = WHITE
     position_std: tuple[float, float]
     mesh: Path
     yaw_symmetry: Annotated[int, Field(ge=1)] | Literal["continuous"]
@@ -70,6 +76,15 @@ class CameraRecord(_Strict):
     intrinsics: Matrix3
 
 
+class LightRecord(_Strict):
+    """Ambient light and a lamp; ``source`` is the lamp in homogeneous world coordinates."""
+
+    source: Row4
+    ambient: Row3
+    diffuse: Row3
+    specular: Row3
+
+
 class Record(_Strict):
     """One image: what was found, and with what."""
 
@@ -83,6 +98,8 @@ class Record(_Strict):
     count_probabilities: tuple[Probability, ...]
     log_likelihood: float
     camera: CameraRecord | None
+    light: LightRecord | None = None
+    table: TableSpec | None = None
     objects: tuple[ObjectRecord | PatchRecord, ...]
 
     def to_json(self) -> str:
@@ -101,6 +118,8 @@ def object_record(found: ObjectEstimate, mesh: Mesh) -> ObjectRecord:
         object_to_world=_numbers(pose),
         position=_numbers(pose[:3, 3]),
         yaw=yaw_of(pose),
+        scale=_number(found.scale),
+        colour=_numbers(found.colour),
         position_std=_numbers(found.position_std),
         mesh=mesh.path.resolve(),
         yaw_symmetry=mesh.yaw_symmetry,
@@ -125,27 +144,39 @@ def camera_record(camera: Camera) -> CameraRecord:
     )
 
 
+def light_record(light: Light) -> LightRecord:
+    """Turn a batch of one light into its record."""
+    return LightRecord(
+        source=_numbers(light.source[0]),
+        ambient=_numbers(light.ambient[0]),
+        diffuse=_numbers(light.diffuse[0]),
+        specular=_numbers(light.specular[0]),
+    )
+
+
 def make_record(
     estimate: SceneEstimate,
     meshes: Sequence[Mesh],
     *,
     image: str,
-    scene: str,
+    spec: SceneSpec | GlimpseSpec,
     checkpoint: str,
     refine_steps: int,
 ) -> Record:
-    """Turn an estimate into its record."""
+    """Turn an estimate into its record; ``spec`` is the model's scene file."""
     height, width = estimate.reconstruction.shape[-2:]
     return Record(
         image=image,
         image_size=(height, width),
-        scene=scene,
+        scene=spec.name,
         checkpoint=checkpoint,
         refine_steps=refine_steps,
         count=estimate.count,
         count_probabilities=estimate.count_probability,
         log_likelihood=estimate.log_likelihood,
         camera=None if estimate.camera is None else camera_record(estimate.camera),
+        light=None if estimate.light is None else light_record(estimate.light),
+        table=spec.table if isinstance(spec, SceneSpec) else None,
         objects=tuple(
             object_record(found, meshes[found.identity])
             if isinstance(found, ObjectEstimate)
@@ -184,6 +215,23 @@ def record_camera(record: Record) -> Camera | None:
     )
 
 
+def record_light(record: Record) -> Light | None:
+    """Return a record's light as a batch of one; None in 2D and in older files."""
+    if record.light is None:
+        return None
+    fields = (getattr(record.light, name) for name in ("source", "ambient", "diffuse", "specular"))
+    return Light(*(torch.tensor([field]) for field in fields))
+
+
+def record_exhibit(record: Record, meshes: Path | None = None) -> Exhibit | None:
+    """Return what viewers show of a record; None of a 2D one. See :func:`record_placements`."""
+    camera = record_camera(record)
+    if camera is None:
+        return None
+    placements = record_placements(record, meshes)
+    return Exhibit(placements, camera, record_light(record), record.table)
+
+
 def record_placements(record: Record, meshes: Path | None = None) -> tuple[Placement, ...]:
     """Read the meshes of a record's objects and place them.
 
@@ -207,7 +255,8 @@ def record_placements(record: Record, meshes: Path | None = None) -> tuple[Place
             )
         mesh = load_mesh(path, found.name, found.yaw_symmetry)
         label = f"{found.name} {percent(found.identity_probability)}"
-        placements.append(Placement(mesh, torch.tensor(found.object_to_world), label))
+        pose = torch.tensor(found.object_to_world)
+        placements.append(Placement(mesh, pose, label, found.scale, found.colour))
     return tuple(placements)
 
 
@@ -220,4 +269,8 @@ def _numbers(tensor: Float[Tensor, "*shape"]) -> Any:
     """Nested lists of floats; nine digits bring every float32 back exactly."""
     if tensor.ndim:
         return [_numbers(row) for row in tensor]
-    return float(f"{float(tensor):.9g}")
+    return _number(float(tensor))
+
+
+def _number(value: float) -> float:
+    return float(f"{value:.9g}")

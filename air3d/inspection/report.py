@@ -18,12 +18,14 @@ from torch import Tensor
 
 from air3d.estimate import ObjectEstimate, SceneEstimate
 from air3d.files import write_atomically
+from air3d.inspection.exhibit import exhibit_of
 from air3d.inspection.glb import build_scene, scene_html
 from air3d.inspection.panels import OBJECT_COLOURS, count_text, overlay, to_picture
-from air3d.inspection.placement import percent, placements_of
+from air3d.inspection.placement import WHITE, camera_position, colour_of, percent
 from air3d.inspection.records import yaw_of
 from air3d.inspection.style import STYLE
 from air3d.scene import Mesh
+from air3d.scene.spec import TableSpec
 
 
 @dataclass(frozen=True)
@@ -93,15 +95,19 @@ def scenes_section(heading: str, seen: Sequence[Seen], meshes: Sequence[Mesh], n
     return _section(heading, note, "".join(_scene_card(each, meshes) for each in seen))
 
 
-def viewers_section(heading: str, seen: Sequence[Seen], meshes: Sequence[Mesh], note: str) -> str:
-    """Show 3D scenes that can be turned with the mouse; about 1 MB each."""
+def viewers_section(
+    heading: str,
+    seen: Sequence[Seen],
+    meshes: Sequence[Mesh],
+    note: str,
+    *,
+    table: TableSpec | None = None,
+) -> str:
+    """Show 3D scenes, on the scene file's table, to turn with the mouse; about 1 MB each."""
     frames = []
     for each in seen:
-        camera = each.estimate.camera
-        if camera is None:
-            raise ValueError(f"viewers_section: {each.name} is a 2D estimate; give 3D ones")
-        placements = placements_of(each.estimate, meshes)
-        scene = build_scene(placements, camera, image=to_picture(each.image))
+        exhibit = exhibit_of(each.estimate, meshes, table)
+        scene = build_scene(exhibit, image=to_picture(each.image))
         frames.append(
             f"<figure class='viewer'><iframe title='{escape(each.name)}' "
             f'srcdoc="{escape(scene_html(scene))}"></iframe>'
@@ -134,7 +140,7 @@ def _scene_card(seen: Seen, meshes: Sequence[Mesh]) -> str:
     return (
         f"<article><div class='pictures'>{''.join(figures)}</div><div class='words'>"
         f"<h3>{escape(seen.name)}</h3><p>{escape(count_text(seen.estimate))}</p>"
-        f"{_poses(seen.estimate, meshes)}{remark}</div></article>"
+        f"<p>{_view(seen.estimate)}</p>{_poses(seen.estimate, meshes)}{remark}</div></article>"
     )
 
 
@@ -153,6 +159,7 @@ def _poses(estimate: SceneEstimate, meshes: Sequence[Mesh]) -> str:
             f"<tr><td>y</td><td>{y:+.4f} m &plusmn; {std_y:.1f} mm</td></tr>"
             f"<tr><td>z</td><td>{z:+.4f} m</td></tr>"
             f"<tr><td>yaw</td><td>{_yaw(found, meshes[found.identity])}</td></tr>"
+            f"{_size_and_colour(found)}"
         )
     return f"<table>{''.join(rows)}</table>"
 
@@ -161,6 +168,39 @@ def _yaw(found: ObjectEstimate, mesh: Mesh) -> str:
     if mesh.yaw_symmetry == "continuous":
         return "any"
     return f"{math.degrees(yaw_of(found.object_to_world)):+.1f}&deg;"
+
+
+def _size_and_colour(found: ObjectEstimate) -> str:
+    """Say how an object differs from its mesh; nothing where it does not."""
+    rows = ""
+    if found.scale != 1.0:
+        rows += f"<tr><td>scale</td><td>{found.scale:.3f}</td></tr>"
+    colour = colour_of(found.colour)
+    if colour != WHITE:
+        swatch = "#" + "".join(f"{round(255 * min(max(part, 0.0), 1.0)):02x}" for part in colour)
+        words = ", ".join(f"{part:.2f}" for part in colour)
+        rows += (
+            f"<tr><td>colour</td><td><i class='swatch' style='background:{swatch}'></i>{words}</td>"
+            "</tr>"
+        )
+    return rows
+
+
+def _view(estimate: SceneEstimate) -> str:
+    """Say from where the picture was taken, and what the light is like."""
+    parts = []
+    if estimate.camera is not None:
+        x, y, z = (round(place, 3) + 0.0 for place in camera_position(estimate.camera))
+        parts.append(f"camera at ({x:+.3f}, {y:+.3f}, {z:+.3f}) m")
+    if estimate.light is not None:
+        x, y, z = (float(value) for value in estimate.light.source[0, :3])
+        azimuth, elevation = math.atan2(y, x), math.atan2(z, math.hypot(x, y))
+        parts.append(
+            f"light from {round(math.degrees(azimuth)):+d}&deg;, "
+            f"{math.degrees(elevation):.0f}&deg; up, ambient {float(estimate.light.ambient.mean()):.2f}, "
+            f"diffuse {float(estimate.light.diffuse.mean()):.2f}"
+        )
+    return "; ".join(parts)
 
 
 def _figure(picture: PIL.Image.Image, caption: str, *, pixels: bool = False) -> str:

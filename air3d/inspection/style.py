@@ -43,6 +43,9 @@ img.pixels { image-rendering: pixelated; }
 table { width: 100%; border-collapse: collapse; }
 th { padding: 6px 0 2px; text-align: left; font-weight: 620; }
 th i { display: inline-block; width: 10px; height: 10px; margin-right: 7px; border-radius: 3px; }
+i.swatch {
+  display: inline-block; width: 10px; height: 10px; margin-right: 7px; border-radius: 3px;
+}
 th em { float: right; font-style: normal; font-weight: 400; color: var(--faint); }
 td { padding: 1px 0; border-top: 1px solid #f1f2f4; }
 td:first-child { width: 3em; color: var(--faint); }
