@@ -150,7 +150,8 @@ def write_report(
     path: Path, scenes: SceneResults, digits: DigitResults, origin: Provenance
 ) -> None:
     """Write the page that shows everything."""
-    meshes = scenes.model.meshes
+    meshes, spec = scenes.model.meshes, scenes.model.spec
+    assert isinstance(spec, SceneSpec)
     seen = scene_examples(scenes.model, scenes.test_set, scenes.refined, SHOWN_SCENES)
     canvases = canvas_examples(digits.test_set, digits.evaluation, SHOWN_CANVASES)
     sections = [
@@ -166,6 +167,7 @@ def write_report(
             meshes,
             "Outlines and axes are drawn from the inferred pose; the reconstruction is that pose, "
             "rendered. The standard deviations are the network's own, before refinement.",
+            table=spec.table,
         ),
         report.viewers_section(
             "The inferred scenes, to turn",
@@ -173,7 +175,7 @@ def write_report(
             meshes,
             "Drag to turn, scroll to zoom. The wire pyramid is the camera, with its picture; the "
             "yellow arrow is the light's direction.",
-            table=scenes.model.spec.table if isinstance(scenes.model.spec, SceneSpec) else None,
+            table=spec.table,
         ),
         report.figures_section(
             "2D: how many digits",

@@ -3,7 +3,7 @@
 Writes three files per image, named after it (a second `a.png` becomes `a_2`):
 
 * NAME.json  what was found (below)
-* NAME.png   the image, its reconstruction, and the objects' outlines drawn over the image
+* NAME.png   the image, its reconstruction, and over the image the outlines of objects and table
 * NAME.glb   the objects, a table and the camera in 3D, for any 3D viewer (3D checkpoints only)
 
 Keys of the JSON file (metres, radians, pixels with (0, 0) at the image's upper left corner;
@@ -181,10 +181,11 @@ def result_files(
 ) -> dict[str, bytes]:
     """Make the contents of an image's files, by their endings; the JSON file comes last."""
     picture = BytesIO()
-    triptych(image, estimate, model.meshes).save(picture, format="PNG")
+    table = model.spec.table if isinstance(model.spec, SceneSpec) else None
+    triptych(image, estimate, model.meshes, table).save(picture, format="PNG")
     files = {".png": picture.getvalue()}
-    if isinstance(model.spec, SceneSpec):
-        exhibit = exhibit_of(estimate, model.meshes, model.spec.table)
+    if estimate.camera is not None:
+        exhibit = exhibit_of(estimate, model.meshes, table)
         scene = build_scene(exhibit, image=to_picture(image))
         files[".glb"] = bytes(scene.export(file_type="glb"))
     return files | {".json": record.to_json().encode("utf-8")}

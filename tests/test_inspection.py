@@ -65,6 +65,15 @@ def camera():
 LIGHT = directional_light((0.6, 0.0, 0.8), ambient=0.4, diffuse=(0.5, 0.4, 0.3))
 
 
+CHEQUERED = TableSpec(
+    centre=(0.1, -0.05),
+    half_extents=(0.5, 0.3),
+    colour=(0.9, 0.1, 0.2),
+    second_colour=(0.1, 0.6, 0.9),
+    square=0.2,
+)
+
+
 def one_block(camera, *, position=(0.0, 0.0, 0.0), yaw=0.0, scale=1.0, colour=(1.0, 1.0, 1.0)):
     pose = rigid_transform(yaw_rotation(torch.tensor(yaw)), torch.tensor(position))
     std = torch.tensor([0.004, 0.006])
@@ -143,6 +152,19 @@ def test_overlay_draws_a_known_corner_at_its_pixel(block, camera):
     assert colours_near(picture, 8 * (u + 4), 8 * v).max() == 0
 
 
+def test_overlay_draws_the_table_as_the_inferred_camera_sees_it():
+    """From 2 m straight above (south is down), a corner 0.4 m east and 0.2 m north of the middle."""
+    world_to_camera = look_at(torch.tensor([0.1, -0.0501, 2.0]), torch.tensor([0.1, -0.05, 0.0]))
+    intrinsics = torch.tensor([[100.0, 0.0, 32.0], [0.0, 100.0, 24.0], [0.0, 0.0, 1.0]])
+    above = Camera(world_to_camera[None], intrinsics[None], (48, 64))
+    empty = torch.zeros(3, 48, 64)
+    picture = overlay(empty, nothing_seen(above), table=CHEQUERED, scale=8)
+    for u, v in ((32 + 25, 24), (32 - 25, 24), (32, 24 + 15), (32, 24 - 15), (32 + 25, 24 - 15)):
+        assert colours_near(picture, 8 * u, 8 * v).min() > 100
+    assert colours_near(picture, 8 * 32, 8 * 24).max() == 0
+    assert np.asarray(overlay(empty, nothing_seen(above))).max() == 0
+
+
 def test_overlay_draws_boxes_of_patches_at_their_place():
     picture = overlay(torch.zeros(1, 50, 50), two_patches(), scale=8)
     for u, v in ((10, 20), (20, 20), (15, 25)):
@@ -218,15 +240,6 @@ def test_the_arrow_of_the_lamp_points_as_the_light_does(block, camera):
     tip, tail = points[order[[0, -1]]]
     assert (tail - tip) / np.linalg.norm(tail - tip) == pytest.approx([0.6, 0.0, 0.8])
     assert "lamp" not in build_scene(Exhibit(exhibit.inferred, camera)).graph.nodes_geometry
-
-
-CHEQUERED = TableSpec(
-    centre=(0.1, -0.05),
-    half_extents=(0.5, 0.3),
-    colour=(0.9, 0.1, 0.2),
-    second_colour=(0.1, 0.6, 0.9),
-    square=0.2,
-)
 
 
 def test_the_table_is_that_of_the_scene_file(block, camera, tmp_path):

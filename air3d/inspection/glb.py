@@ -14,7 +14,14 @@ from trimesh.visual.material import PBRMaterial
 
 from air3d.geometry import Camera, invert_rigid, look_at
 from air3d.inspection.exhibit import CLEARANCE, Exhibit
-from air3d.inspection.placement import Placement, beside, camera_position, frustum, to_numpy
+from air3d.inspection.placement import (
+    Placement,
+    beside,
+    camera_position,
+    frustum,
+    frustum_edges,
+    to_numpy,
+)
 from air3d.inspection.tiles import tiles_of
 from air3d.scene import texture_pixels
 from air3d.scene.spec import TableSpec
@@ -70,10 +77,10 @@ def _surroundings(
     colour = WIRE if exhibit.truth else LINE_GREY
     parts = {
         "table": _plain_table(exhibit) if table is None else _table(table),
-        "camera": _frustum_lines(camera, depth, colour),
+        "camera": _lines(frustum_edges(camera, depth), colour),
     }
     if exhibit.truth:
-        parts["true_camera"] = _frustum_lines(exhibit.truth.camera, depth, LINE_GREY)
+        parts["true_camera"] = _lines(frustum_edges(exhibit.truth.camera, depth), LINE_GREY)
     if exhibit.lamp is not None:
         parts["lamp"] = _arrow(exhibit.centre, exhibit.lamp, _arm_length(exhibit))
     if image is not None:
@@ -204,15 +211,6 @@ def _arrow(
     back = tip + 0.07 * arm * lamp
     barbs = [back + across, back + upwards, back - across, back - upwards]
     return _lines(np.array([(tip, tail), *((tip, barb) for barb in barbs)]), LAMP)
-
-
-def _frustum_lines(
-    camera: Camera, depth: float, colour: tuple[int, int, int]
-) -> trimesh.path.Path3D:
-    eye, corners = frustum(camera, depth)
-    beyond = np.roll(corners, -1, axis=0)
-    pairs = [*((eye, corner) for corner in corners), *zip(corners, beyond, strict=True)]
-    return _lines(np.array(pairs), colour)
 
 
 def _image_plane(image: PIL.Image.Image, camera: Camera, depth: float) -> trimesh.Trimesh:

@@ -18,7 +18,13 @@ from jaxtyping import Float
 from air3d.geometry import Camera
 from air3d.inspection.exhibit import CLEARANCE, Exhibit
 from air3d.inspection.panels import AXIS_COLOURS, captioned, sheet
-from air3d.inspection.placement import Placement, beside, camera_position, to_numpy
+from air3d.inspection.placement import (
+    Placement,
+    beside,
+    camera_position,
+    frustum_edges,
+    to_numpy,
+)
 from air3d.inspection.tiles import tiles_of
 from air3d.scene import texture_pixels
 from air3d.scene.spec import TableSpec
@@ -225,22 +231,18 @@ def _frusta(o3d: ModuleType, exhibit: Exhibit) -> list[Any]:
     far = float(np.linalg.norm(camera_position(exhibit.camera) - exhibit.centre))
     depth = 0.25 * max(_reach(exhibit), far)
     if exhibit.truth is None:
-        return [_frustum(o3d, exhibit.camera, depth).paint_uniform_color(CAMERA_GREY)]
+        return [_frustum(o3d, exhibit.camera, depth, CAMERA_GREY)]
     return [
-        _frustum(o3d, exhibit.truth.camera, depth).paint_uniform_color(CAMERA_GREY),
-        _frustum(o3d, exhibit.camera, depth).paint_uniform_color(INFERRED),
+        _frustum(o3d, exhibit.truth.camera, depth, CAMERA_GREY),
+        _frustum(o3d, exhibit.camera, depth, INFERRED),
     ]
 
 
-def _frustum(o3d: ModuleType, camera: Camera, depth: float) -> Any:
-    height, width = camera.image_size
-    return o3d.geometry.LineSet.create_camera_visualization(
-        width,
-        height,
-        to_numpy(camera.intrinsics[0]),
-        to_numpy(camera.world_to_camera[0]),
-        scale=depth,
-    )
+def _frustum(
+    o3d: ModuleType, camera: Camera, depth: float, colour: tuple[float, float, float]
+) -> Any:
+    pieces = frustum_edges(camera, depth)
+    return _line_set(o3d, pieces, np.tile(np.array(colour), (len(pieces), 1)))
 
 
 def _look_from_the_side(window: Any, exhibit: Exhibit) -> None:

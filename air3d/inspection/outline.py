@@ -1,4 +1,4 @@
-"""The lines by which one knows a mesh in an image: outline, visible creases, axes."""
+"""The lines by which one knows things in an image: outline, visible creases, axes; the table."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from air3d.geometry import Camera, project
 from air3d.inspection.placement import Placement, camera_position, to_numpy
+from air3d.scene.spec import TableSpec
 
 CREASE = np.radians(25.0)
 
@@ -58,6 +59,14 @@ def axes(placement: Placement, camera: Camera) -> tuple[tuple[int, Lines], ...]:
     return tuple(
         (axis, _project_edges(points, np.array([[0, axis + 1]]), camera)) for axis in which
     )
+
+
+def table_edges(table: TableSpec, camera: Camera) -> Lines:
+    """Project the table's four edges, by which one sees whether the camera was found."""
+    signs = torch.tensor([[-1.0, -1.0], [1.0, -1.0], [1.0, 1.0], [-1.0, 1.0]])
+    corners = torch.tensor(table.centre) + signs * torch.tensor(table.half_extents)
+    points = torch.cat([corners, torch.zeros(4, 1)], dim=1)
+    return _project_edges(points, np.array([[0, 1], [1, 2], [2, 3], [3, 0]]), camera)
 
 
 def _project_edges(

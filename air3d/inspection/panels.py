@@ -11,12 +11,14 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.estimate import PatchEstimate, SceneEstimate
-from air3d.inspection.outline import Lines, axes, outline
+from air3d.inspection.outline import Lines, axes, outline, table_edges
 from air3d.inspection.placement import percent, placements_of
 from air3d.scene import Mesh
+from air3d.scene.spec import TableSpec
 
 OBJECT_COLOURS = ("#22d3ee", "#fbbf24", "#f472b6", "#a3e635", "#c4b5fd", "#fb923c")
 AXIS_COLOURS = ("#ef4444", "#22c55e", "#3b82f6")
+TABLE_COLOUR = "#e5e7eb"
 INK, PAPER = "#1f2937", "#ffffff"
 PANEL_SIDE = 384
 # Lines are drawn at twice the size and shrunk, which smooths them.
@@ -45,13 +47,14 @@ def overlay(
     estimate: SceneEstimate,
     meshes: Sequence[Mesh] = (),
     *,
+    table: TableSpec | None = None,
     scale: int | None = None,
 ) -> PIL.Image.Image:
     """Draw what was inferred over its image, enlarged ``scale`` times.
 
     A 3D object is drawn as its outline, its visible creases and its axes, with its name and
-    probability; a 2D patch as its box and probability. A point (u, v) of the image comes to lie
-    at ``scale * (u, v)``.
+    probability; a 2D patch as its box and probability. A ``table`` is drawn as its edges seen by
+    the inferred camera. A point (u, v) of the image comes to lie at ``scale * (u, v)``.
     """
     scale = scale or panel_scale(*image.shape[-2:])
     canvas = _Canvas.over(to_picture(image), scale)
@@ -60,6 +63,8 @@ def overlay(
             if isinstance(found, PatchEstimate):
                 _draw_patch(canvas, found, OBJECT_COLOURS[index % len(OBJECT_COLOURS)])
         return canvas.finish()
+    if table is not None:
+        canvas.draw(table_edges(table, estimate.camera), TABLE_COLOUR, 1.5)
     for index, placement in enumerate(placements_of(estimate, meshes)):
         colour = OBJECT_COLOURS[index % len(OBJECT_COLOURS)]
         lines = outline(placement, estimate.camera)
@@ -75,6 +80,7 @@ def triptych(
     image: Float[Tensor, "channel height width"],
     estimate: SceneEstimate,
     meshes: Sequence[Mesh] = (),
+    table: TableSpec | None = None,
 ) -> PIL.Image.Image:
     """Show input, reconstruction and overlay side by side, with captions."""
     scale = panel_scale(*image.shape[-2:])
@@ -82,7 +88,7 @@ def triptych(
     pictures = [
         captioned(enlarge(to_picture(image), scale), "input"),
         captioned(enlarge(to_picture(estimate.reconstruction), scale), "reconstruction"),
-        captioned(overlay(image, estimate, meshes, scale=scale), count),
+        captioned(overlay(image, estimate, meshes, table=table, scale=scale), count),
     ]
     return sheet(pictures, columns=3)
 

@@ -116,6 +116,13 @@ def frustum(
     return camera_to_world[:3, 3], corners
 
 
+def frustum_edges(camera: Camera, depth: float) -> Float[np.ndarray, "edge 2 3"]:
+    """Return the lines from a camera's centre to its image's corners, and those round the image."""
+    eye, corners = frustum(camera, depth)
+    beyond = np.roll(corners, -1, axis=0)
+    return np.array([*((eye, corner) for corner in corners), *zip(corners, beyond, strict=True)])
+
+
 def beside(camera: Camera, centre: Float[np.ndarray, "3"]) -> Float[np.ndarray, "3"]:
     """Return a unit vector from ``centre`` to where objects and camera are both well seen.
 

@@ -24,7 +24,7 @@ from air3d.inspection.panels import OBJECT_COLOURS, count_text, overlay, to_pict
 from air3d.inspection.placement import WHITE, camera_position, colour_of, percent
 from air3d.inspection.records import yaw_of
 from air3d.inspection.style import STYLE
-from air3d.scene import Mesh
+from air3d.scene import Light, Mesh
 from air3d.scene.spec import TableSpec
 
 
@@ -90,9 +90,16 @@ def figures_section(heading: str, figures: Mapping[str, str], note: str) -> str:
     return _section(heading, note, f"<div class='tiles'>{tiles}</div>")
 
 
-def scenes_section(heading: str, seen: Sequence[Seen], meshes: Sequence[Mesh], note: str) -> str:
+def scenes_section(
+    heading: str,
+    seen: Sequence[Seen],
+    meshes: Sequence[Mesh],
+    note: str,
+    *,
+    table: TableSpec | None = None,
+) -> str:
     """Show input, reconstruction and overlay of each 3D scene, and its poses in words."""
-    return _section(heading, note, "".join(_scene_card(each, meshes) for each in seen))
+    return _section(heading, note, "".join(_scene_card(each, meshes, table) for each in seen))
 
 
 def viewers_section(
@@ -130,11 +137,11 @@ def _section(heading: str, note: str, body: str) -> str:
     return f"<section><h2>{escape(heading)}</h2>{remark}{body}</section>\n"
 
 
-def _scene_card(seen: Seen, meshes: Sequence[Mesh]) -> str:
+def _scene_card(seen: Seen, meshes: Sequence[Mesh], table: TableSpec | None) -> str:
     figures = (
         _figure(to_picture(seen.image), "input", pixels=True),
         _figure(to_picture(seen.estimate.reconstruction), "reconstruction", pixels=True),
-        _figure(overlay(seen.image, seen.estimate, meshes), "inferred"),
+        _figure(overlay(seen.image, seen.estimate, meshes, table=table), "inferred"),
     )
     remark = f"<p class='remark'>{escape(seen.remark)}</p>" if seen.remark else ""
     return (
@@ -193,14 +200,18 @@ def _view(estimate: SceneEstimate) -> str:
         x, y, z = (round(place, 3) + 0.0 for place in camera_position(estimate.camera))
         parts.append(f"camera at ({x:+.3f}, {y:+.3f}, {z:+.3f}) m")
     if estimate.light is not None:
-        x, y, z = (float(value) for value in estimate.light.source[0, :3])
-        azimuth, elevation = math.atan2(y, x), math.atan2(z, math.hypot(x, y))
-        parts.append(
-            f"light from {round(math.degrees(azimuth)):+d}&deg;, "
-            f"{math.degrees(elevation):.0f}&deg; up, ambient {float(estimate.light.ambient.mean()):.2f}, "
-            f"diffuse {float(estimate.light.diffuse.mean()):.2f}"
-        )
+        parts.append(_light(estimate.light))
     return "; ".join(parts)
+
+
+def _light(light: Light) -> str:
+    x, y, z = (float(value) for value in light.source[0, :3])
+    azimuth, elevation = math.atan2(y, x), math.atan2(z, math.hypot(x, y))
+    ambient, diffuse = float(light.ambient.mean()), float(light.diffuse.mean())
+    return (
+        f"light from {round(math.degrees(azimuth)):+d}&deg;, {math.degrees(elevation):.0f}&deg; "
+        f"up, ambient {ambient:.2f}, diffuse {diffuse:.2f}"
+    )
 
 
 def _figure(picture: PIL.Image.Image, caption: str, *, pixels: bool = False) -> str:

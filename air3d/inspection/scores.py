@@ -1,11 +1,13 @@
 """Evaluations for people: their figures in words, and examples with how far off they are."""
 
 import itertools
+from collections.abc import Sequence
 
 from air3d.evaluation import CountMetrics, Evaluation, SceneMetrics, TestSet, scene_metrics
 from air3d.evaluation.tables import percent
 from air3d.inspection.report import Seen
 from air3d.models import Air
+from air3d.scene import Mesh
 
 
 def scene_figures(one_pass: Evaluation, refined: Evaluation, steps: int) -> dict[str, str]:
@@ -43,39 +45,40 @@ def scene_examples(
     by_mesh = [(first == index).nonzero()[:, 0].tolist() for index in range(len(model.meshes))]
     rounds = itertools.chain.from_iterable(itertools.zip_longest(*by_mesh))
     rows = [row for row in rounds if row is not None][:number]
-    return [
-        Seen(
-            f"scene {row}",
-            test_set.images[row],
-            evaluation.estimates[row],
-            _remark(model, test_set, evaluation, row),
-        )
-        for row in rows
-    ]
+    return [seen_at(model.meshes, test_set, evaluation, row) for row in rows]
 
 
 def canvas_examples(test_set: TestSet, evaluation: Evaluation, number: int) -> list[Seen]:
     """Show the first canvases of a 2D test set."""
-    rows = zip(test_set.counts.tolist(), test_set.images, evaluation.estimates, strict=True)
-    return [
-        Seen(f"{count} on the canvas", image, estimate)
-        for count, image, estimate in itertools.islice(rows, number)
-    ]
+    rows = range(min(number, len(test_set)))
+    return [seen_at((), test_set, evaluation, row) for row in rows]
 
 
-def _remark(model: Air, test_set: TestSet, evaluation: Evaluation, row: int) -> str:
+def seen_at(meshes: Sequence[Mesh], test_set: TestSet, evaluation: Evaluation, row: int) -> Seen:
+    """Show one image of a test set, and say what is truly there and how far off the estimate is."""
+    image, estimate = test_set.images[row], evaluation.estimates[row]
+    if test_set.scenes is None:
+        return Seen(f"{int(test_set.counts[row])} on the canvas", image, estimate)
+    return Seen(f"scene {row}", image, estimate, _remark(meshes, test_set, evaluation, row))
+
+
+def _remark(meshes: Sequence[Mesh], test_set: TestSet, evaluation: Evaluation, row: int) -> str:
     """Say what is truly there, and how far off the estimate is."""
     assert test_set.scenes is not None
     truth = test_set.scenes[row : row + 1]
     shown = truth.identity[0, : int(truth.count)].tolist()
-    names = [f"a {model.meshes[index].name.replace('_', ' ')}" for index in shown]
-    metrics = scene_metrics([evaluation.estimates[row]], truth, model.meshes)
+    names = [_with_article(meshes[index].name.replace("_", " ")) for index in shown]
+    metrics = scene_metrics([evaluation.estimates[row]], truth, meshes)
     remark = f"The truth: {', '.join(names) or 'nothing'}"
     if metrics.position_metres.median is not None:
         remark += f", {1000 * metrics.position_metres.median:.2f} mm away"
     if metrics.yaw_degrees.median is not None:
         remark += f", turned by another {_degrees(metrics.yaw_degrees.median)}"
     return f"{remark}."
+
+
+def _with_article(name: str) -> str:
+    return f"an {name}" if name[0].lower() in "aeiou" else f"a {name}"
 
 
 def _scenes(evaluation: Evaluation) -> SceneMetrics:
