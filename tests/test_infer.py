@@ -10,9 +10,10 @@ import pytest
 import torch
 import trimesh
 
-from air3d.checkpoint import save_model
+from air3d.checkpoint import load_model, save_model
 from air3d.cli import InputError
 from air3d.files import temporary_name
+from air3d.inference import infer
 from air3d.inspection import open3d_view
 from air3d.inspection.records import read_record, record_placements
 from air3d.models import GlimpseConfig, SceneConfig, build_air
@@ -23,15 +24,25 @@ from scripts import inspect_poses
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture(scope="module")
-def checkpoint(tmp_path_factory):
-    """An untrained 3D model: what it says is wrong, but said in the right form."""
+def save_untrained(scene, folder):
+    """A 3D model: what it says is wrong, but said in the right form."""
     torch.manual_seed(0)
-    spec = load_scene(ROOT / "scenes" / "single_object.yaml")
+    spec = load_scene(ROOT / "scenes" / f"{scene}.yaml")
     sizes = SceneConfig(channels=(4, 4, 4), features=8, state=8, glimpse_channels=(4, 4, 4))
-    folder = tmp_path_factory.mktemp("single")
     save_model(folder, build_air(spec, sizes, load_assets(spec)), {})
     return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory):
+    """Of a scene whose camera and light are known."""
+    return save_untrained("single_object", tmp_path_factory.mktemp("single"))
+
+
+@pytest.fixture(scope="module")
+def checkpoint_tabletop(tmp_path_factory):
+    """Of a scene whose camera, light, scales and colours images must tell."""
+    return save_untrained("tabletop", tmp_path_factory.mktemp("tabletop"))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +100,32 @@ def test_the_scripts_positions_are_those_of_the_pose_matrix(image, checkpoint, t
         assert found.position == pytest.approx(pose[:3, 3].tolist())
         assert np.cos(found.yaw) == pytest.approx(float(pose[0, 0]), abs=1e-6)
         assert np.sin(found.yaw) == pytest.approx(float(pose[1, 0]), abs=1e-6)
+
+
+def test_what_the_scene_file_leaves_open_is_in_every_result(
+    image, checkpoint_tabletop, tmp_path, capsys
+):
+    """The JSON, the line that is printed and the GLB file are about one estimate."""
+    run_infer([image], checkpoint_tabletop, tmp_path / "out")
+    model = load_model(checkpoint_tabletop)
+    (estimate,) = infer(model, infer_script.read_image(image, model.spec)[None])
+    assert estimate.count > 0, "choose another seed: the untrained model must see something"
+    content = json.loads((tmp_path / "out" / "photo.json").read_text())
+    assert content["table"] == json.loads(model.spec.table.model_dump_json())
+    assert content["light"]["source"] == pytest.approx(estimate.light.source[0].tolist())
+    assert content["light"]["ambient"] == pytest.approx(estimate.light.ambient[0].tolist())
+    world_to_camera = estimate.camera.world_to_camera[0]
+    assert np.array(content["camera"]["world_to_camera"]) == pytest.approx(world_to_camera.numpy())
+    printed = capsys.readouterr().out
+    scene = trimesh.load_scene(tmp_path / "out" / "photo.glb")
+    for index, found in enumerate(estimate.objects):
+        written = content["objects"][index]
+        assert written["scale"] == pytest.approx(found.scale) and found.scale != 1.0
+        assert written["colour"] == pytest.approx(found.colour.tolist())
+        assert f"scale {found.scale:.2f}" in printed
+        _, name = scene.graph.get(f"object_{index}")
+        extents = found.scale * np.ptp(model.meshes[found.identity].vertices.numpy(), axis=0)
+        assert scene.geometry[name].extents == pytest.approx(extents, rel=1e-5)
 
 
 def test_infer_on_patches_has_boxes_and_no_glb(checkpoint_2d, tmp_path):

@@ -153,7 +153,7 @@ def test_overlay_draws_a_known_corner_at_its_pixel(block, camera):
 
 
 def test_overlay_draws_the_table_as_the_inferred_camera_sees_it():
-    """From 2 m straight above (south is down), a corner 0.4 m east and 0.2 m north of the middle."""
+    """From 2 m above its middle, half of its sides, 0.5 and 0.3 m, are 25 and 15 px."""
     world_to_camera = look_at(torch.tensor([0.1, -0.0501, 2.0]), torch.tensor([0.1, -0.05, 0.0]))
     intrinsics = torch.tensor([[100.0, 0.0, 32.0], [0.0, 100.0, 24.0], [0.0, 0.0, 1.0]])
     above = Camera(world_to_camera[None], intrinsics[None], (48, 64))
