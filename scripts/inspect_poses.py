@@ -1,8 +1,8 @@
 """Look at inferred poses: python scripts/inspect_poses.py RESULT
 
 RESULT is a JSON file that scripts/infer.py wrote, or a folder of them. An Open3D window opens
-at the camera's place (mouse: turn, wheel: zoom, q: close); inferred objects are wire frames with
-their axes, on the scene file's table. A pyramid is the camera, a yellow arrow the light.
+at the camera's place (mouse: turn, wheel: zoom, q: close), with the inferred objects and their axes
+on the scene file's table. A pyramid is the camera, a yellow arrow the light.
 Without a display, or to keep a picture, add --out:
 
 * --out FILE.png   seen from the side and through the camera (Open3D); a folder's results below
@@ -12,8 +12,9 @@ Without a display, or to keep a picture, add --out:
 
 or --web PORT, and open http://localhost:PORT in a browser (needs viser).
 
-The truth, where there is one, is drawn solid, and its camera grey beside the orange inferred one:
-name the BOP data set and the image's key in it, as in --data data/single --key 000000_000003.
+Where there is a truth, it is drawn solid, its camera grey, and what was inferred as orange wire
+frames: name the BOP data set and the image's key in it, as in --data data/single --key
+000000_000003.
 """
 
 from dataclasses import dataclass, replace

@@ -96,7 +96,7 @@ def screenshot(exhibit: Exhibit) -> PIL.Image.Image:
             window.remove_geometry(frustum, reset_bounding_box=False)
         _look_through(o3d, window, exhibit.camera)
         through_camera = _capture(window)
-    legend = "truth solid, inferred as wire frame" if exhibit.truth else "inferred, as wire frame"
+    legend = "truth solid, inferred as wire frame" if exhibit.truth else "inferred"
     pictures = [
         captioned(from_side, f"from the side ({legend})"),
         captioned(through_camera, "through the camera"),
@@ -123,8 +123,9 @@ def _fill(o3d: ModuleType, window: Any, exhibit: Exhibit) -> None:
     window.get_render_option().line_width = 2.0
     for placement in exhibit.truth.placements if exhibit.truth else ():
         window.add_geometry(_solid(o3d, placement))
+    drawn = _wireframe if exhibit.truth else _solid
     for placement in exhibit.inferred:
-        window.add_geometry(_wireframe(o3d, placement))
+        window.add_geometry(drawn(o3d, placement))
         window.add_geometry(_axes(o3d, placement))
     table = exhibit.table
     window.add_geometry(_grid(o3d, exhibit) if table is None else _table(o3d, table))
@@ -250,7 +251,7 @@ def _look_from_the_side(window: Any, exhibit: Exhibit) -> None:
     control.set_front(beside(exhibit.camera, exhibit.centre))
     control.set_up([0.0, 0.0, 1.0])
     control.set_lookat(0.6 * exhibit.centre + 0.4 * camera_position(exhibit.camera))
-    control.set_zoom(0.56)
+    control.set_zoom(0.7)
 
 
 def _look_through(o3d: ModuleType, window: Any, camera: Camera) -> None:
