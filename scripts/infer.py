@@ -3,7 +3,8 @@
 Writes three files per image, named after it (a second `a.png` becomes `a_2`):
 
 * NAME.json  what was found (below)
-* NAME.png   the image, its reconstruction, and over the image the outlines of objects and table
+* NAME.png   the image, its reconstruction, and over the image the outlines of objects and table;
+             with --ghosts N (3D) also N draws from the network's posterior, as faint outlines
 * NAME.glb   the objects, a table and the camera in 3D, for any 3D viewer (3D checkpoints only)
 
 Keys of the JSON file (metres, radians, pixels with (0, 0) at the image's upper left corner;
@@ -59,8 +60,9 @@ from air3d.estimate import SceneEstimate
 from air3d.files import replacing
 from air3d.inference import infer
 from air3d.inspection.exhibit import exhibit_of
+from air3d.inspection.ghosts import draw_scenes, ghosts
 from air3d.inspection.glb import build_scene
-from air3d.inspection.panels import count_text, to_picture, triptych
+from air3d.inspection.panels import captioned, count_text, to_picture, triptych
 from air3d.inspection.placement import percent
 from air3d.inspection.records import ObjectRecord, Record, make_record
 from air3d.models import Air
@@ -84,6 +86,8 @@ class Arguments:
     """Folder to write the results to; made if it is not there."""
     refine_steps: int = 0
     """Gradient steps per image through the renderer (3D): 20 to 40 make poses far more exact."""
+    ghosts: int = 0
+    """Draw so many scenes of the network's posterior into NAME.png (3D), to see what is unsure."""
 
 
 def main(arguments: Arguments) -> None:
@@ -92,6 +96,8 @@ def main(arguments: Arguments) -> None:
     model = load_model(arguments.checkpoint)
     if arguments.refine_steps and isinstance(model.spec, GlimpseSpec):
         raise InputError("--refine-steps: is for 3D checkpoints, this one is 2D; leave it out")
+    if arguments.ghosts and isinstance(model.spec, GlimpseSpec):
+        raise InputError("--ghosts: is for 3D checkpoints, this one is 2D; leave it out")
     images = [read_image(path, model.spec) for path in arguments.images]
     names = unique_names(arguments.images)
     _make_folder(arguments.out)
@@ -107,7 +113,8 @@ def main(arguments: Arguments) -> None:
                 checkpoint=str(arguments.checkpoint),
                 refine_steps=arguments.refine_steps,
             )
-            files = result_files(images[index], estimate, record, model)
+            drawn = _ghosts(images[index], model, arguments.ghosts)
+            files = result_files(images[index], estimate, record, model, *drawn)
             write_results(arguments.out, names[index], files)
             print(describe(arguments.images[index], estimate, record), flush=True)
 
@@ -118,6 +125,8 @@ def _check(arguments: Arguments) -> None:
         raise InputError("IMAGE: none was given; name at least one image file")
     if arguments.refine_steps < 0:
         raise InputError(f"--refine-steps: must not be negative, got {arguments.refine_steps}")
+    if arguments.ghosts < 0:
+        raise InputError(f"--ghosts: must not be negative, got {arguments.ghosts}")
     outputs = {(arguments.out / f"{name}.png").resolve() for name in unique_names(arguments.images)}
     for path in arguments.images:
         if path.resolve() in outputs:
@@ -178,17 +187,31 @@ def result_files(
     estimate: SceneEstimate,
     record: Record,
     model: Air,
+    *more: PIL.Image.Image,
 ) -> dict[str, bytes]:
-    """Make the contents of an image's files, by their endings; the JSON file comes last."""
+    """Make the contents of an image's files, by their endings; the JSON file comes last.
+
+    ``more`` are further panels of its picture.
+    """
     picture = BytesIO()
     table = model.spec.table if isinstance(model.spec, SceneSpec) else None
-    triptych(image, estimate, model.meshes, table).save(picture, format="PNG")
+    triptych(image, estimate, model.meshes, table, *more).save(picture, format="PNG")
     files = {".png": picture.getvalue()}
     if estimate.camera is not None:
         exhibit = exhibit_of(estimate, model.meshes, table)
         scene = build_scene(exhibit, image=to_picture(image))
         files[".glb"] = bytes(scene.export(file_type="glb"))
     return files | {".json": record.to_json().encode("utf-8")}
+
+
+def _ghosts(
+    image: Float[Tensor, "channel height width"], model: Air, number: int
+) -> list[PIL.Image.Image]:
+    """Draw scenes of the posterior over an image, as a panel of its picture; none where 0."""
+    if not number:
+        return []
+    picture = ghosts(image, draw_scenes(model, image, number), model.meshes)
+    return [captioned(picture, f"{number} draws from the posterior")]
 
 
 def write_results(folder: Path, name: str, files: dict[str, bytes]) -> None:

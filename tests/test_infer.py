@@ -64,15 +64,15 @@ def image(tmp_path):
     return path
 
 
-def run_infer(images, checkpoint, out, refine_steps=0):
-    arguments = infer_script.Arguments(tuple(images), checkpoint, out, refine_steps)
+def run_infer(images, checkpoint, out, refine_steps=0, ghosts=0):
+    arguments = infer_script.Arguments(tuple(images), checkpoint, out, refine_steps, ghosts)
     infer_script.main(arguments)
 
 
-def refusal(images, checkpoint, out, refine_steps=0):
+def refusal(images, checkpoint, out, **options):
     """The sentence that infer.py ends with; it must have written nothing."""
     with pytest.raises(ValueError) as caught:
-        run_infer(images, checkpoint, out, refine_steps)
+        run_infer(images, checkpoint, out, **options)
     assert not out.exists() or not list(out.iterdir())
     return str(caught.value)
 
@@ -200,6 +200,21 @@ def test_what_cannot_be_done_is_said_in_a_sentence(image, checkpoint, checkpoint
     digits = tmp_path / "digits.png"
     PIL.Image.new("L", (50, 50)).save(digits)
     assert "2D" in refusal([digits], checkpoint_2d, out, refine_steps=3)
+    assert "--ghosts: must not be negative" in refusal([image], checkpoint, out, ghosts=-1)
+    assert "--ghosts: is for 3D" in refusal([digits], checkpoint_2d, out, ghosts=3)
+
+
+def test_ghosts_are_a_fourth_panel_and_change_nothing_else(image, checkpoint_tabletop, tmp_path):
+    run_infer([image], checkpoint_tabletop, tmp_path / "plain")
+    run_infer([image], checkpoint_tabletop, tmp_path / "ghosts", ghosts=3)
+    plain, ghostly = (PIL.Image.open(tmp_path / name / "photo.png") for name in ("plain", "ghosts"))
+    assert ghostly.height == plain.height and 3 * ghostly.width == pytest.approx(
+        4 * plain.width, abs=12
+    )
+    shared = np.asarray(ghostly)[:, : plain.width - 12]
+    assert np.array_equal(shared, np.asarray(plain)[:, : plain.width - 12])
+    jsons = [(tmp_path / name / "photo.json").read_bytes() for name in ("plain", "ghosts")]
+    assert jsons[0] == jsons[1]
 
 
 def test_an_image_is_never_overwritten_by_its_own_result(image, checkpoint):

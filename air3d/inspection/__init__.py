@@ -5,6 +5,7 @@
 ``glb``         the scene in 3D, as a GLB file or one HTML page that works offline
 ``open3d_view`` an Open3D window, or a screenshot where there is no display
 ``web``         the scene in a browser, also over ssh
+``ghosts``      draws from the posterior as outlines that shine through
 ``sheets``      a sheet of test images, worst cases first
 ``report``      one page with figures, pictures and scenes to turn; ``style`` is its look
 ``scores``      evaluations for people: figures in words, examples with how far off they are

@@ -57,7 +57,7 @@ def overlay(
     the inferred camera. A point (u, v) of the image comes to lie at ``scale * (u, v)``.
     """
     scale = scale or panel_scale(*image.shape[-2:])
-    canvas = _Canvas.over(to_picture(image), scale)
+    canvas = Canvas.over(to_picture(image), scale)
     if estimate.camera is None:
         for index, found in enumerate(estimate.objects):
             if isinstance(found, PatchEstimate):
@@ -81,8 +81,9 @@ def triptych(
     estimate: SceneEstimate,
     meshes: Sequence[Mesh] = (),
     table: TableSpec | None = None,
+    *more: PIL.Image.Image,
 ) -> PIL.Image.Image:
-    """Show input, reconstruction and overlay side by side, with captions."""
+    """Show input, reconstruction, overlay and ``more`` side by side, with captions."""
     scale = panel_scale(*image.shape[-2:])
     count = f"inferred: {count_text(estimate)}"
     pictures = [
@@ -90,7 +91,7 @@ def triptych(
         captioned(enlarge(to_picture(estimate.reconstruction), scale), "reconstruction"),
         captioned(overlay(image, estimate, meshes, table=table, scale=scale), count),
     ]
-    return sheet(pictures, columns=3)
+    return sheet([*pictures, *more], columns=3 + len(more))
 
 
 def count_text(estimate: SceneEstimate) -> str:
@@ -127,14 +128,14 @@ def sheet(pictures: Sequence[PIL.Image.Image], *, columns: int, gap: int = 12) -
 
 
 @dataclass(frozen=True)
-class _Canvas:
+class Canvas:
     """A picture that is drawn on in the coordinates of the image below it."""
 
     picture: PIL.Image.Image
     scale: int
 
     @classmethod
-    def over(cls, picture: PIL.Image.Image, scale: int) -> "_Canvas":
+    def over(cls, picture: PIL.Image.Image, scale: int) -> "Canvas":
         return cls(enlarge(picture, scale * FINENESS), scale)
 
     def draw(self, lines: Lines, colour: str, width: float) -> None:
@@ -163,7 +164,7 @@ class _Canvas:
         return self.picture.resize(size, PIL.Image.Resampling.BOX)
 
 
-def _draw_patch(canvas: _Canvas, patch: PatchEstimate, colour: str) -> None:
+def _draw_patch(canvas: Canvas, patch: PatchEstimate, colour: str) -> None:
     left, top, right, bottom = box = patch_box(patch)
     corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
     canvas.draw(Lines(np.stack([corners, np.roll(corners, -1, axis=0)], axis=1)), colour, 2.0)
