@@ -144,31 +144,33 @@ def _scene_card(seen: Seen, meshes: Sequence[Mesh], table: TableSpec | None) -> 
         _figure(overlay(seen.image, seen.estimate, meshes, table=table), "inferred"),
     )
     remark = f"<p class='remark'>{escape(seen.remark)}</p>" if seen.remark else ""
+    poses = _poses(seen.estimate, meshes)
+    beside, below = (poses, "") if len(seen.estimate.objects) < 2 else ("", poses)
     return (
         f"<article><div class='pictures'>{''.join(figures)}</div><div class='words'>"
         f"<h3>{escape(seen.name)}</h3><p>{escape(count_text(seen.estimate))}</p>"
-        f"<p>{_view(seen.estimate)}</p>{_poses(seen.estimate, meshes)}{remark}</div></article>"
+        f"<p>{_view(seen.estimate)}</p>{beside}{remark}</div>{below}</article>"
     )
 
 
 def _poses(estimate: SceneEstimate, meshes: Sequence[Mesh]) -> str:
-    rows = []
+    tables = []
     for index, found in enumerate(estimate.objects):
         if not isinstance(found, ObjectEstimate):
             continue
         x, y, z = (float(value) for value in found.object_to_world[:3, 3])
         std_x, std_y = (1000 * float(value) for value in found.position_std)
         colour = OBJECT_COLOURS[index % len(OBJECT_COLOURS)]
-        rows.append(
-            f"<tr><th colspan='2'><i style='background:{colour}'></i>{escape(found.name)}"
+        tables.append(
+            f"<table><tr><th colspan='2'><i style='background:{colour}'></i>{escape(found.name)}"
             f"<em>{escape(percent(found.identity_probability))}</em></th></tr>"
             f"<tr><td>x</td><td>{x:+.4f} m &plusmn; {std_x:.1f} mm</td></tr>"
             f"<tr><td>y</td><td>{y:+.4f} m &plusmn; {std_y:.1f} mm</td></tr>"
             f"<tr><td>z</td><td>{z:+.4f} m</td></tr>"
             f"<tr><td>yaw</td><td>{_yaw(found, meshes[found.identity])}</td></tr>"
-            f"{_size_and_colour(found)}"
+            f"{_size_and_colour(found)}</table>"
         )
-    return f"<table>{''.join(rows)}</table>"
+    return f"<div class='poses'>{''.join(tables)}</div>"
 
 
 def _yaw(found: ObjectEstimate, mesh: Mesh) -> str:

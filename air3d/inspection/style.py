@@ -29,13 +29,18 @@ section { margin-top: 48px; }
 }
 .tile span { color: var(--faint); font-size: 14px; line-height: 1.35; display: block; }
 article {
-  display: flex; gap: 24px; margin-bottom: 14px; padding: 16px; background: var(--paper);
-  border: 1px solid var(--line); border-radius: 10px;
+  display: flex; flex-wrap: wrap; gap: 16px 24px; margin-bottom: 14px; padding: 16px;
+  background: var(--paper); border: 1px solid var(--line); border-radius: 10px;
 }
 .pictures { display: grid; grid-template-columns: repeat(3, minmax(0, 1fr)); gap: 10px; flex: 3; }
 .words { flex: 1; min-width: 220px; font-size: 14.5px; }
 .words p { margin: 0 0 6px; color: var(--faint); }
 .words .remark { margin-top: 8px; color: var(--ink); }
+.poses {
+  display: grid; grid-template-columns: repeat(auto-fill, minmax(205px, 1fr)); gap: 10px 26px;
+  font-size: 14.5px; align-items: start;
+}
+article > .poses { flex-basis: 100%; }
 figure { margin: 0; }
 figcaption { margin-top: 4px; color: var(--faint); font-size: 13px; }
 img { display: block; width: 100%; border-radius: 6px; }
@@ -62,5 +67,5 @@ footer {
   margin-top: 56px; padding-top: 14px; border-top: 1px solid var(--line); color: var(--faint);
   font-size: 13.5px;
 }
-@media (max-width: 820px) { article { flex-direction: column; } }
+@media (max-width: 820px) { article { flex-flow: column nowrap; } }
 """
