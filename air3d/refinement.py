@@ -93,8 +93,8 @@ def _turn_likeliest(decoder: SceneDecoder, images: Tensor, scenes: Scenes) -> Sc
     Flat faces are not quite as symmetric as what they stand for (a cube's squares are each cut
     along a diagonal), and settling with the wrong ones of them would pay for it in position.
     """
-    symmetries = [mesh.yaw_symmetry for mesh in decoder.bank.meshes]
-    orders = [1 if symmetry == "continuous" else symmetry for symmetry in symmetries]
+    folds = (mesh.yaw_symmetry for mesh in decoder.bank.meshes)
+    orders = [fold if isinstance(fold, int) else 1 for fold in folds]
     # An absent object's identity (-1) finds the last entry: its turn changes nothing.
     order = torch.tensor(orders, device=scenes.scale.device)[scenes.identity]
     for slot in range(order.shape[1]):

@@ -6,7 +6,7 @@ import runpy
 import subprocess
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import beartype
@@ -47,6 +47,14 @@ import torch  # noqa: E402
 jaxtyping.install_import_hook(_checkable_modules(), f"{__name__}.checked")
 hypothesis.settings.register_profile("air3d", deadline=None, derandomize=True, database=None)
 hypothesis.settings.load_profile("air3d")
+
+
+@pytest.fixture
+def as_users_run() -> Iterator[None]:
+    """Switch the checks of shapes off, as they are for users."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Meshes: the shipped ones are what they are said to be; a bad file is named."""
 
+import dataclasses
 import math
 import re
 
@@ -11,7 +12,15 @@ from conftest import ROOT
 from render_cases import NAMES, shipped_meshes
 
 from air3d.geometry import yaw_rotation
-from air3d.scene import Mesh, MeshBank, MeshFileError, load_assets, load_mesh, load_scene
+from air3d.scene import (
+    Mesh,
+    MeshBank,
+    MeshFileError,
+    load_assets,
+    load_mesh,
+    load_scene,
+    make_mesh,
+)
 
 MESHES = dict(zip(NAMES, shipped_meshes(), strict=True))
 FOLDER = ROOT / "assets" / "meshes"
@@ -181,3 +190,34 @@ def test_a_bank_pads_and_keeps_every_mesh():
         assert torch.equal(bank.faces[index, :faces], mesh.faces)
     with pytest.raises(ValueError, match="at least one mesh"):
         MeshBank.pack([])
+
+
+def test_a_mesh_of_ones_own_arrays_is_the_one_from_a_file():
+    cube = load_mesh(FOLDER / "red_cube.ply", yaw_symmetry=4)
+    made = make_mesh(cube.vertices, cube.faces, cube.colours, name=cube.name, yaw_symmetry=4)
+    torch.testing.assert_close(made.normals, cube.normals)
+    assert made.diameter == pytest.approx(cube.diameter) and made.rest_height == cube.rest_height
+    white = make_mesh(cube.vertices, cube.faces)
+    assert (white.colours == 1.0).all()
+    vertices = cube.vertices.clone().requires_grad_()
+    MeshBank.pack([make_mesh(vertices, cube.faces)]).vertices.sum().backward()
+    assert (vertices.grad == 1.0).all()
+
+
+@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("faces", torch.tensor([[0, 1, 999]]), "faces name vertices 0 to 999, but there are"),
+        ("faces", torch.tensor([[-1, 1, 2]]), "faces name vertices -1 to 2"),
+        ("faces", torch.zeros(1, 4, dtype=torch.int64), r"triangles \[F, 3\] of torch.int64"),
+        ("faces", torch.zeros(1, 3), "of torch.float32"),
+        ("colours", torch.ones(3, 4), r"colours must be \[\d+, 3\].*got \[3, 4\]"),
+        ("normals", torch.ones(3, 3), r"normals must be \[\d+, 3\]"),
+    ],
+)
+def test_arrays_that_do_not_fit_make_no_mesh(field, value, message):
+    """Kernels would read what lies beyond the arrays."""
+    cube = load_mesh(FOLDER / "red_cube.ply")
+    with pytest.raises(ValueError, match=message):
+        dataclasses.replace(cube, **{field: value})

@@ -169,3 +169,26 @@ def test_the_log_det_of_the_plane_is_that_of_the_derivative():
     jacobian = torch.autograd.functional.jacobian(pixel, point[:2])
     expected = torch.linalg.det(jacobian).abs().log()
     torch.testing.assert_close(plane_log_det(camera, point[None, None])[0, 0], expected)
+
+
+@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.parametrize(
+    ("extrinsics", "intrinsics", "size", "message"),
+    [
+        ((4, 4), (3, 3), (8, 8), r"got \[4, 4\] and \[3, 3\]; a single camera is a batch of one"),
+        ((1, 3, 4), (1, 3, 3), (8, 8), r"world_to_camera must be \[B, 4, 4\]"),
+        ((1, 4, 4), (3, 3, 3), (8, 8), r"got \[1, 4, 4\] and \[3, 3, 3\]"),
+        ((1, 4, 4), (1, 3, 3), (0, 8), r"two whole numbers from 1, got \(0, 8\)"),
+        ((1, 4, 4), (1, 3, 3), (8.0, 8.0), r"two whole numbers from 1"),
+    ],
+)
+def test_malformed_cameras_are_refused(extrinsics, intrinsics, size, message):
+    with pytest.raises(ValueError, match=message):
+        Camera(torch.zeros(extrinsics), torch.zeros(intrinsics), size)
+
+
+def test_cameras_of_two_precisions_and_degrees_are_refused():
+    with pytest.raises(ValueError, match="world_to_camera is torch.float64.*bring them together"):
+        Camera(torch.zeros(1, 4, 4).double(), torch.zeros(1, 3, 3), (8, 8))
+    with pytest.raises(ValueError, match="between 0 and pi radians, got 60; convert degrees"):
+        pinhole_intrinsics(60.0, (64, 64))

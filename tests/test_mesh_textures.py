@@ -19,6 +19,7 @@ from trimesh.visual.material import PBRMaterial, SimpleMaterial
 from air3d.checkpoint import load_model, save_model
 from air3d.data.bop.models import read_model, write_models
 from air3d.inspection import open3d_view
+from air3d.inspection.exhibit import Exhibit
 from air3d.inspection.glb import build_scene
 from air3d.inspection.placement import Placement
 from air3d.models import SceneConfig, build_air
@@ -348,7 +349,8 @@ def test_bop_models_keep_textures_in_millimetres(textured, tmp_path):
 
 def test_the_page_shows_the_texture(textured, tmp_path):
     camera = known_view(load_scene(ROOT / "scenes" / "single_object.yaml")).camera
-    build_scene([Placement(textured, torch.eye(4), "")], camera).export(tmp_path / "scene.glb")
+    exhibit = Exhibit([Placement(textured, torch.eye(4), "")], camera)
+    build_scene(exhibit).export(tmp_path / "scene.glb")
     shown = trimesh.load_scene(tmp_path / "scene.glb").geometry["globe_object_0"]
     assert np.array_equal(np.asarray(shown.visual.material.baseColorTexture), PIXELS)
     np.testing.assert_allclose(shown.visual.uv, textured.uvs.numpy(), atol=1e-6)

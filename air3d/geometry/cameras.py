@@ -19,11 +19,36 @@ class Camera:
         intrinsics: [B, 3, 3] in pixels; (0, 0) is the image's upper left corner, so the
             principal point of a centred camera is (width / 2, height / 2).
         image_size: (height, width) in pixels.
+
+    Raises:
+        ValueError: shapes, precisions or devices do not fit together.
     """
 
     world_to_camera: Float[Tensor, "batch 4 4"]
     intrinsics: Float[Tensor, "batch 3 3"]
     image_size: tuple[int, int]
+
+    def __post_init__(self) -> None:
+        extrinsics, intrinsics = self.world_to_camera, self.intrinsics
+        if extrinsics.shape != (len(intrinsics), 4, 4) or intrinsics.shape[1:] != (3, 3):
+            raise ValueError(
+                "Camera: world_to_camera must be [B, 4, 4] and intrinsics [B, 3, 3], got "
+                f"{list(extrinsics.shape)} and {list(intrinsics.shape)}; a single camera is a "
+                "batch of one, as matrix[None] is"
+            )
+        if (extrinsics.dtype, extrinsics.device) != (intrinsics.dtype, intrinsics.device):
+            raise ValueError(
+                f"Camera: world_to_camera is {extrinsics.dtype} on {extrinsics.device} but "
+                f"intrinsics is {intrinsics.dtype} on {intrinsics.device}; bring them together by "
+                ".to()"
+            )
+        if len(self.image_size) != 2 or not all(
+            isinstance(side, int) and side > 0 for side in self.image_size
+        ):
+            raise ValueError(
+                "Camera: image_size must be (height, width), two whole numbers from 1, got "
+                f"{self.image_size}"
+            )
 
     def __len__(self) -> int:
         return len(self.world_to_camera)
@@ -52,8 +77,17 @@ class Camera:
 def pinhole_intrinsics(field_of_view: float, image_size: tuple[int, int]) -> Float[Tensor, "3 3"]:
     """Return the intrinsics of a centred camera with square pixels.
 
-    ``field_of_view`` (radians) spans the shorter side of ``image_size`` (height, width).
+    ``field_of_view`` (radians, between 0 and pi) spans the shorter side of ``image_size`` (height,
+    width).
+
+    Raises:
+        ValueError: the field of view is not between 0 and pi.
     """
+    if not 0.0 < field_of_view < math.pi:
+        raise ValueError(
+            "pinhole_intrinsics: field_of_view must lie between 0 and pi radians, got "
+            f"{field_of_view:g}; convert degrees by math.radians"
+        )
     height, width = image_size
     focal = 0.5 * min(height, width) / math.tan(0.5 * field_of_view)
     return torch.tensor([[focal, 0.0, 0.5 * width], [0.0, focal, 0.5 * height], [0.0, 0.0, 1.0]])

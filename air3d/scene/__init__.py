@@ -8,7 +8,7 @@ from air3d.scene.mesh_export import (
     textured_mesh_to_glb,
     textured_mesh_to_ply,
 )
-from air3d.scene.mesh_files import MeshFileError, load_assets, load_mesh
+from air3d.scene.mesh_files import MeshFileError, load_assets, load_mesh, make_mesh
 from air3d.scene.prior import ScenePrior
 from air3d.scene.scenes import ABSENT, Scenes, choose, concatenate, upright_scenes
 from air3d.scene.soft_box import SoftBox
@@ -49,6 +49,7 @@ __all__ = [
     "load_assets",
     "load_mesh",
     "load_scene",
+    "make_mesh",
     "mesh_to_ply",
     "point_light",
     "scene_to_yaml",

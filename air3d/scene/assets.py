@@ -29,7 +29,8 @@ class Mesh:
         texture: [height, width, 3] in [0, 1], the first row on top; None without one.
 
     Raises:
-        ValueError: uvs come without a texture, or a texture without uvs.
+        ValueError: shapes do not fit together, a face names a vertex that is not there, uvs come
+            without a texture, or a texture without uvs.
     """
 
     name: str
@@ -44,6 +45,27 @@ class Mesh:
     texture: Float[Tensor, "height width 3"] | None = None
 
     def __post_init__(self) -> None:
+        count = len(self.vertices)
+        wanted = {"vertices": (count, 3), "colours": (count, 3), "normals": (count, 3)}
+        if self.uvs is not None:
+            wanted["uvs"] = (count, 2)
+        for name, shape in wanted.items():
+            if getattr(self, name).shape != shape:
+                raise ValueError(
+                    f"Mesh {self.name}: {name} must be {list(shape)}, as there are {count} "
+                    f"vertices, got {list(getattr(self, name).shape)}"
+                )
+        faces = self.faces
+        if faces.dim() != 2 or faces.shape[1] != 3 or faces.dtype != torch.int64:
+            raise ValueError(
+                f"Mesh {self.name}: faces must be triangles [F, 3] of torch.int64, got "
+                f"{list(faces.shape)} of {faces.dtype}"
+            )
+        if len(faces) and not 0 <= int(faces.min()) <= int(faces.max()) < count:
+            raise ValueError(
+                f"Mesh {self.name}: faces name vertices {int(faces.min())} to {int(faces.max())}, "
+                f"but there are {count}, numbered from 0"
+            )
         if (self.uvs is None) != (self.texture is None):
             there, lacking = ("texture", "uvs") if self.uvs is None else ("uvs", "texture")
             raise ValueError(

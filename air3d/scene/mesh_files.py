@@ -9,7 +9,7 @@ import numpy as np
 import PIL.Image
 import torch
 import trimesh
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.scene.assets import Mesh
@@ -67,6 +67,30 @@ def load_mesh(
         uvs=torch.tensor(loaded.visual.uv, dtype=torch.float32) if textured else None,
         texture=texture,
     )
+
+
+def make_mesh(
+    vertices: Float[Tensor, "vertex 3"],
+    faces: Int[Tensor, "face 3"],
+    colours: Float[Tensor, "vertex 3"] | None = None,
+    *,
+    name: str = "mesh",
+    yaw_symmetry: int | Literal["continuous"] = 1,
+) -> Mesh:
+    """Return a mesh of one's own arrays, with area-weighted normals; white without ``colours``.
+
+    Gradients that reach a bank's vertices and colours go on to these arrays; normals and diameter
+    are constants.
+
+    Raises:
+        ValueError: shapes do not fit together, or a face names a vertex that is not there.
+    """
+    colours = torch.ones_like(vertices) if colours is None else colours
+    zeros = torch.zeros_like(vertices)
+    mesh = Mesh(name, vertices, faces, colours, zeros, yaw_symmetry, 0.0, Path(name))  # checks
+    solid = trimesh.Trimesh(vertices.detach().cpu().numpy(), faces.cpu().numpy(), process=False)
+    normals = _vertex_normals(solid, has_seams=False).to(vertices)
+    return dataclasses.replace(mesh, normals=normals, diameter=_diameter(solid))
 
 
 def load_assets(spec: SceneSpec) -> tuple[Mesh, ...]:
