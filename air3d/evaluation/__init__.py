@@ -1,27 +1,32 @@
 """How good estimates are: figures in 3D and 2D."""
 
+from air3d.evaluation.counts import CountMetrics, count_metrics
 from air3d.evaluation.judge import Evaluation, evaluate
-from air3d.evaluation.matching import Match, match_objects, yaw_error
-from air3d.evaluation.metrics import (
-    CountMetrics,
-    SceneMetrics,
-    count_metrics,
-    scene_metrics,
-    to_json,
-)
+from air3d.evaluation.matching import Match, match_objects
+from air3d.evaluation.metrics import SceneMetrics, scene_metrics, to_json
+from air3d.evaluation.pairs import JudgedImage, Pair, judge
+from air3d.evaluation.rotations import rotation_error
+from air3d.evaluation.splits import Splits, split
 from air3d.evaluation.test_sets import TestSet, load_test_set
+from air3d.evaluation.views import open_numbers
 
 __all__ = [
     "CountMetrics",
     "Evaluation",
+    "JudgedImage",
     "Match",
+    "Pair",
     "SceneMetrics",
+    "Splits",
     "TestSet",
     "count_metrics",
     "evaluate",
+    "judge",
     "load_test_set",
     "match_objects",
+    "open_numbers",
+    "rotation_error",
     "scene_metrics",
+    "split",
     "to_json",
-    "yaw_error",
 ]

@@ -1,5 +1,6 @@
 """Test sets: images with their truth, checked against the model that is to be tested on them."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,9 @@ class TestSet:
         counts: true number of objects [n].
         scenes: the true scenes in 3D; None in 2D.
         source: where the images come from, to be repeated beside every figure.
+        keys: BOP's numbers of scene and image, ``SSSSSS_IIIIII``; None without any.
+        visible: for each image, the visible share of each true object's silhouette; None where
+            nobody has looked.
     """
 
     __test__ = False  # or pytest takes the class for tests
@@ -45,6 +49,8 @@ class TestSet:
     counts: Int[Tensor, " image"]
     scenes: Scenes | None
     source: str
+    keys: tuple[str, ...] | None = None
+    visible: tuple[tuple[float, ...], ...] | None = None
 
     @classmethod
     def of_canvases(cls, canvases: CanvasDataset, device: torch.device | str = "cpu") -> "TestSet":
@@ -68,8 +74,14 @@ class TestSet:
 
     def first(self, number: int) -> "TestSet":
         """Return the first ``number`` images, or all where there are fewer."""
-        scenes = None if self.scenes is None else self.scenes[:number]
-        return TestSet(self.images[:number], self.counts[:number], scenes, self.source)
+        return TestSet(
+            self.images[:number],
+            self.counts[:number],
+            None if self.scenes is None else self.scenes[:number],
+            self.source,
+            None if self.keys is None else self.keys[:number],
+            None if self.visible is None else self.visible[:number],
+        )
 
 
 def load_test_set(
@@ -95,13 +107,15 @@ def load_test_set(
         _check_size(path, tuple(canvases.images.shape[1:]), spec)
         return TestSet.of_canvases(canvases)
     _check_names(path, spec)
-    cameras = BopDataset(path).cameras()
+    dataset = BopDataset(path)
+    cameras = dataset.cameras()
     _check_size(path, cameras.image_size, spec)
     _check_cameras(path, cameras, spec)
     rendered = read_images(path)
     _check_upright(path, rendered.scenes)
     _check_meshes(path, rendered.scenes, meshes)
-    return TestSet.of_scenes(rendered, source=path.name)
+    test_set = TestSet.of_scenes(rendered, source=path.name)
+    return dataclasses.replace(test_set, keys=dataset.keys, visible=dataset.visible_shares())
 
 
 def _check_kind(path: Path, spec: SceneSpec | GlimpseSpec) -> None:
