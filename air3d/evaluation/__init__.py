@@ -1,6 +1,9 @@
 """How good estimates are: figures in 3D and 2D."""
 
+from air3d.evaluation.average_distance import AverageDistances, average_distances
+from air3d.evaluation.bop_results import write_bop_results
 from air3d.evaluation.counts import CountMetrics, count_metrics
+from air3d.evaluation.detection import DetectionMetrics, detection_metrics
 from air3d.evaluation.judge import Evaluation, evaluate
 from air3d.evaluation.matching import Match, match_objects
 from air3d.evaluation.metrics import SceneMetrics, scene_metrics, to_json
@@ -11,7 +14,9 @@ from air3d.evaluation.test_sets import TestSet, load_test_set
 from air3d.evaluation.views import open_numbers
 
 __all__ = [
+    "AverageDistances",
     "CountMetrics",
+    "DetectionMetrics",
     "Evaluation",
     "JudgedImage",
     "Match",
@@ -19,7 +24,9 @@ __all__ = [
     "SceneMetrics",
     "Splits",
     "TestSet",
+    "average_distances",
     "count_metrics",
+    "detection_metrics",
     "evaluate",
     "judge",
     "load_test_set",
@@ -29,4 +36,5 @@ __all__ = [
     "scene_metrics",
     "split",
     "to_json",
+    "write_bop_results",
 ]
