@@ -4,6 +4,7 @@ from air3d.evaluation.average_distance import AverageDistances, average_distance
 from air3d.evaluation.bop_results import write_bop_results
 from air3d.evaluation.counts import CountMetrics, count_metrics
 from air3d.evaluation.detection import DetectionMetrics, detection_metrics
+from air3d.evaluation.figures import Figures, examine
 from air3d.evaluation.judge import Evaluation, evaluate
 from air3d.evaluation.matching import Match, match_objects
 from air3d.evaluation.metrics import SceneMetrics, scene_metrics, to_json
@@ -18,6 +19,7 @@ __all__ = [
     "CountMetrics",
     "DetectionMetrics",
     "Evaluation",
+    "Figures",
     "JudgedImage",
     "Match",
     "Pair",
@@ -28,6 +30,7 @@ __all__ = [
     "count_metrics",
     "detection_metrics",
     "evaluate",
+    "examine",
     "judge",
     "load_test_set",
     "match_objects",
