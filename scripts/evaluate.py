@@ -36,6 +36,8 @@ class Arguments:
     """Folder of a BOP data set (3D), or .npz file with images and counts (2D)."""
     json: Path
     """File to write."""
+    method: str | None = None
+    """What the page of results calls what is tested (default: the name of the JSON file)."""
     bop_csv: Path | None = None
     """Scenes of meshes only: write the poses too, as the BOP challenge takes them."""
     refine_steps: int = 0
@@ -70,6 +72,7 @@ def main(arguments: Arguments) -> None:
     write_json(
         arguments.json,
         {
+            "method": arguments.method,
             "checkpoint": str(arguments.checkpoint),
             "data": str(arguments.data),
             "source": test_set.source,
@@ -79,7 +82,7 @@ def main(arguments: Arguments) -> None:
             "images_per_second": evaluation.images_per_second,
             "metrics": to_json(evaluation.metrics),
             **to_json(examine(model, test_set, evaluation)),
-            "provenance": asdict(provenance()),
+            "provenance": asdict(provenance(test_set.seed)),
         },
     )
     print(to_table(evaluation))
