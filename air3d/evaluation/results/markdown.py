@@ -1,11 +1,12 @@
 """Figures as Markdown."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Return a table; the first column is text, the others are figures."""
-    rule = ["---", *["---:"] * (len(head) - 1)]
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a table; columns of nothing but figures are set flush right."""
+    columns = list(zip(*rows, strict=True)) or [()] * len(head)
+    rule = ["---:" if all(map(_is_figure, column)) else "---" for column in columns]
     return "\n".join("| " + " | ".join(row) + " |" for row in (head, rule, *rows))
 
 
@@ -19,3 +20,7 @@ def median_and_mean(errors: dict | None, digits: int) -> str:
     if errors is None or errors["median"] is None:
         return "-"
     return f"{errors['median']:.{digits}f} / {errors['mean']:.{digits}f}"
+
+
+def _is_figure(text: str) -> bool:
+    return text == "-" or text[:1].isdigit()
