@@ -87,6 +87,16 @@ def test_every_figure_of_an_open_scene_is_told(tmp_path, new):
         assert words in page
 
 
+def test_refinement_from_afar_has_a_table(tmp_path):
+    start = {"distance": 0.5, "angle": 0.1}
+    rows = [{"way": way, **start, "share_home": share} for way, share in (("a", 0.5), ("b", 1.0))]
+    rows.append({"way": "a", "distance": 1.5, "angle": 0.1, "share_home": 0.25})
+    content = {"ways": {}, "rows": rows, "steps": 40, "scenes_per_start": 2}
+    page = results_page(_write(tmp_path, home=content | {"provenance": OLD["provenance"]}))
+    assert "| way | 0.5, 0.1 | 1.5, 0.1 |" in page
+    assert "| a | 50.00 % | 25.00 % |" in page and "| b | 100.00 % | - |" in page
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [("{", "cannot be read as JSON"), ("{}", "provenance"), (None, "holds no result")],

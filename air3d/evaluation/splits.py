@@ -58,8 +58,8 @@ class Splits:
     Attributes:
         by_count: images of 0, 1, ... objects.
         by_repeats: images without and with a kind that they show more than once.
-        by_occlusion: objects by the visible share of their silhouette; None where nothing is known
-            of it.
+        by_occlusion: objects by the visible share of their silhouette, whether others hide the rest
+            or the image's border; None where nothing is known of it.
     """
 
     by_count: tuple[ImageGroup, ...]

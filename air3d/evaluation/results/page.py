@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from air3d.evaluation.results.markdown import number, table
+from air3d.evaluation.results.pull_in import pull_in_table
 from air3d.evaluation.results.read import Result, read_results
 from air3d.evaluation.results.scenes import scene_details, scene_tables
 from air3d.evaluation.tables import percent
@@ -40,12 +41,21 @@ def _parts(results: Sequence[Result]) -> Iterator[str]:
         yield "## Canvases of digits"
         yield _canvases(canvases)
     for result in results:
-        if result.is_benchmark:
-            yield "## The renderer"
-            yield "Milliseconds, PyTorch3D's CPU path beside it in the same run."
-            yield _benchmark(result.content["rows"])
+        yield from _other_part(result)
     yield "## How they were made"
     yield _provenance(results)
+
+
+def _other_part(result: Result) -> Iterator[str]:
+    if result.is_benchmark:
+        yield "## The renderer"
+        yield "Milliseconds, PyTorch3D's CPU path beside it in the same run."
+        yield _benchmark(result.content["rows"])
+    if result.is_pull_in:
+        yield "## Refinement from afar"
+        steps = result.content["steps"]
+        yield f"Objects that come home within {steps} steps; start in diameters, share of a half turn."
+        yield pull_in_table(result.content["rows"])
 
 
 def _canvases(results: Sequence[Result]) -> str:

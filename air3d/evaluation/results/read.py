@@ -37,6 +37,11 @@ class Result:
         return "rows" in self.content and "floor" in self.content
 
     @property
+    def is_pull_in(self) -> bool:
+        """Whether it tells from how far refinement brings objects home."""
+        return "ways" in self.content and "scenes_per_start" in self.content
+
+    @property
     def method(self) -> str:
         """What was tested: the name that ``evaluate.py`` was given, or the file's."""
         return self.content.get("method") or self.name
