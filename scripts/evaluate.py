@@ -22,7 +22,7 @@ from air3d.evaluation import (
     to_json,
     write_bop_results,
 )
-from air3d.evaluation.tables import to_table
+from air3d.evaluation.tables import further_table, to_table
 from air3d.provenance import check_writable, provenance, write_json
 
 
@@ -69,6 +69,7 @@ def main(arguments: Arguments) -> None:
     evaluation = evaluate(model, test_set, arguments.batch, arguments.refine_steps)
     if arguments.bop_csv is not None:
         _write_poses(arguments.bop_csv, test_set, evaluation)
+    figures = examine(model, test_set, evaluation)
     write_json(
         arguments.json,
         {
@@ -81,11 +82,11 @@ def main(arguments: Arguments) -> None:
             "batch": arguments.batch,
             "images_per_second": evaluation.images_per_second,
             "metrics": to_json(evaluation.metrics),
-            **to_json(examine(model, test_set, evaluation)),
+            **to_json(figures),
             "provenance": asdict(provenance(test_set.seed)),
         },
     )
-    print(to_table(evaluation))
+    print(to_table(evaluation), further_table(figures), sep="\n")
 
 
 def _write_poses(path: Path, test_set: TestSet, evaluation: Evaluation) -> None:

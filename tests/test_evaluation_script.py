@@ -18,7 +18,7 @@ from air3d.evaluation import (
     load_test_set,
     to_json,
 )
-from air3d.evaluation.tables import to_table
+from air3d.evaluation.tables import further_table, to_table
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.scene import load_assets, load_scene
 
@@ -70,6 +70,8 @@ def test_scenes_get_every_figure(tmp_path, scene_model):
     assert test_set.keys == tuple(f"000000_{row:06d}" for row in range(4))
     assert test_set.visible is not None and all(shares == (1.0,) for shares in test_set.visible)
     figures = examine(scene_model, test_set, evaluate(scene_model, test_set))
+    for words in ("ELBO", "identity, sure / right", "within 90 %", "BOP24 precision", "ADD(-S)"):
+        assert words in further_table(figures)
     content = json.loads(json.dumps(to_json(figures), allow_nan=False))
     assert content.keys() == Figures.__dataclass_fields__.keys()
     assert None not in content.values()

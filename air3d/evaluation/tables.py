@@ -1,6 +1,8 @@
 """Figures as a few lines of text for the terminal."""
 
+from air3d.evaluation.calibration import Confidence
 from air3d.evaluation.counts import CountMetrics
+from air3d.evaluation.figures import Figures
 from air3d.evaluation.judge import Evaluation
 from air3d.evaluation.metrics import SceneMetrics
 from air3d.evaluation.summaries import Errors
@@ -20,6 +22,31 @@ def to_table(evaluation: Evaluation) -> str:
     else:
         lines += _count_lines(metrics)
     return "\n".join(lines)
+
+
+def further_table(figures: Figures) -> str:
+    """Return the further figures that matter, one per line."""
+    calibration = figures.calibration
+    lines = [_line("PSNR, dB", _errors(figures.fit.psnr, 2))]
+    if figures.fit.elbo is not None:
+        lines.append(_line("ELBO, nats", _errors(figures.fit.elbo, 1)))
+    lines.append(_line("count, sure / right", _sureness(calibration.count)))
+    if calibration.identity is not None:
+        lines.append(_line("identity, sure / right", _sureness(calibration.identity)))
+    for region in calibration.position or ():
+        label = f"within {100 * region.probability:.0f} % regions"
+        lines.append(_line(label, percent(region.covered)))
+    if figures.detection is not None:
+        precisions = figures.detection.bop24
+        values = f"{percent(precisions.mssd)} MSSD, {percent(precisions.mspd)} MSPD"
+        lines.append(_line("BOP24 precision", f"{percent(precisions.mean)} ({values})"))
+    if figures.average_distances is not None:
+        lines.append(_line("ADD(-S) below 0.1", percent(figures.average_distances.add_or_s.recall)))
+    return "\n".join(lines)
+
+
+def _sureness(choices: Confidence) -> str:
+    return f"{percent(choices.mean)} / {percent(choices.accuracy)}"
 
 
 def _count_lines(metrics: CountMetrics) -> list[str]:

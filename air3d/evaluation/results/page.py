@@ -54,7 +54,7 @@ def _other_part(result: Result) -> Iterator[str]:
     if result.is_pull_in:
         yield "## Refinement from afar"
         steps = result.content["steps"]
-        yield f"Share that comes home in {steps} steps, by start: diameters, share of greatest angle."
+        yield f"Share that comes home in {steps} steps; starts in diameters and in half turns."
         yield pull_in_table(result.content["rows"])
 
 
