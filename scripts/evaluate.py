@@ -13,8 +13,16 @@ import tyro
 
 from air3d.checkpoint import load_model
 from air3d.cli import run
-from air3d.evaluation import evaluate, load_test_set, to_json
-from air3d.evaluation.tables import to_table
+from air3d.evaluation import (
+    Evaluation,
+    TestSet,
+    evaluate,
+    examine,
+    load_test_set,
+    to_json,
+    write_bop_results,
+)
+from air3d.evaluation.tables import further_table, to_table
 from air3d.provenance import check_writable, provenance, write_json
 
 
@@ -28,6 +36,10 @@ class Arguments:
     """Folder of a BOP data set (3D), or .npz file with images and counts (2D)."""
     json: Path
     """File to write."""
+    method: str | None = None
+    """What the page of results calls what is tested (default: the name of the JSON file)."""
+    bop_csv: Path | None = None
+    """Scenes of meshes only: write the poses too, as the BOP challenge takes them."""
     refine_steps: int = 0
     """Steps of refinement through the renderer for each image."""
     limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
@@ -46,14 +58,22 @@ class Arguments:
 def main(arguments: Arguments) -> None:
     """Read model and data, test, write the figures and show them."""
     check_writable(arguments.json)
+    if arguments.bop_csv is not None:
+        check_writable(arguments.bop_csv)
     model = load_model(arguments.checkpoint)
     test_set = load_test_set(arguments.data, model.spec, model.meshes)
     if arguments.limit is not None:
         test_set = test_set.first(arguments.limit)
+    if arguments.bop_csv is not None and test_set.keys is None:
+        raise ValueError(f"--bop-csv: {arguments.data} shows no poses; leave it out")
     evaluation = evaluate(model, test_set, arguments.batch, arguments.refine_steps)
+    if arguments.bop_csv is not None:
+        _write_poses(arguments.bop_csv, test_set, evaluation)
+    figures = examine(model, test_set, evaluation)
     write_json(
         arguments.json,
         {
+            "method": arguments.method,
             "checkpoint": str(arguments.checkpoint),
             "data": str(arguments.data),
             "source": test_set.source,
@@ -62,10 +82,17 @@ def main(arguments: Arguments) -> None:
             "batch": arguments.batch,
             "images_per_second": evaluation.images_per_second,
             "metrics": to_json(evaluation.metrics),
-            "provenance": asdict(provenance()),
+            **to_json(figures),
+            "provenance": asdict(provenance(test_set.seed)),
         },
     )
-    print(to_table(evaluation))
+    print(to_table(evaluation), further_table(figures), sep="\n")
+
+
+def _write_poses(path: Path, test_set: TestSet, evaluation: Evaluation) -> None:
+    assert test_set.keys is not None and test_set.scenes is not None
+    seconds = 1 / evaluation.images_per_second
+    write_bop_results(path, test_set.keys, evaluation.estimates, test_set.scenes, seconds)
 
 
 if __name__ == "__main__":

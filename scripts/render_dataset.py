@@ -40,6 +40,8 @@ class Arguments:
     """Scenes of meshes only: BOP's tar shards (default), or loose files for small sets."""
     shard_size: int | None = None
     """Scenes of meshes only: images per shard or scene folder, at most 1000 (default)."""
+    supersample: int | None = None
+    """Scenes of meshes only: render crisply with N x N samples a pixel, not as the model does."""
     split: Literal["train", "test"] | None = None
     """Glimpse scenes only: which of MNIST's digits (default: train)."""
     mnist_dir: Path | None = None
@@ -50,7 +52,7 @@ def main(arguments: Arguments) -> None:
     """Render the data set; raise one of the errors that :func:`run` reports."""
     spec = load_scene(arguments.scene)
     if isinstance(spec, GlimpseSpec):
-        _refuse(arguments, "layout", "shard_size", kind="glimpse")
+        _refuse(arguments, "layout", "shard_size", "supersample", kind="glimpse")
         path = _make_canvases(arguments, spec)
     else:
         _refuse(arguments, "split", "mnist_dir", kind="mesh")
@@ -77,6 +79,7 @@ def _render_scenes(arguments: Arguments, spec: SceneSpec) -> Path:
         arguments.seed,
         arguments.layout or "webdataset",
         1000 if arguments.shard_size is None else arguments.shard_size,
+        1 if arguments.supersample is None else arguments.supersample,
     )
     with tqdm(total=plan.count, unit="image", disable=not sys.stderr.isatty()) as bar:
         write_bop(arguments.out, plan, bar.update)

@@ -10,11 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from air3d.estimate import ObjectEstimate, SceneEstimate
-from air3d.evaluation import count_metrics, match_objects, scene_metrics, to_json, yaw_error
+from air3d.evaluation import count_metrics, match_objects, rotation_error, scene_metrics, to_json
 from air3d.geometry import rigid_transform, yaw_rotation
-from air3d.scene import ABSENT, Mesh, known_view, load_scene, upright_scenes
+from air3d.scene import ABSENT, Mesh, SceneSpec, known_view, load_scene, upright_scenes
 
-VIEW = known_view(load_scene(ROOT / "scenes" / "single_object.yaml"))
+SINGLE = load_scene(ROOT / "scenes" / "single_object.yaml")
+assert isinstance(SINGLE, SceneSpec)
+VIEW = known_view(SINGLE)
 CUBE, BALL, CYLINDER = range(3)
 ANGLES = st.floats(-10.0, 10.0)
 
@@ -54,26 +56,43 @@ def _estimate(*objects):
     return SceneEstimate(len(found), (1.0,), found, None, None, image, 0.0)
 
 
+def _turn(yaw):
+    return yaw_rotation(torch.tensor(float(yaw), dtype=torch.float64))
+
+
+TILT = torch.tensor([[1.0, 0.0, 0.0], [0.0, 0.8, -0.6], [0.0, 0.6, 0.8]], dtype=torch.float64)
+
+
 def test_a_quarter_turn_is_none_for_a_cube_and_one_for_a_cylinder():
-    quarter = _pose(yaw=math.pi / 2)
-    assert yaw_error(quarter, _pose(), 4) == pytest.approx(0.0, abs=1e-6)
-    assert yaw_error(quarter, _pose(), 1) == pytest.approx(math.pi / 2, abs=1e-6)
-    assert yaw_error(quarter, _pose(), "continuous") == 0.0
+    quarter, none = _turn(math.pi / 2), torch.eye(3)
+    assert rotation_error(quarter, none, 4) == pytest.approx(0.0, abs=1e-7)
+    assert rotation_error(quarter, none, 1) == pytest.approx(math.pi / 2, abs=1e-7)
+    assert rotation_error(quarter, none, "continuous") == pytest.approx(0.0, abs=1e-7)
 
 
 @given(ANGLES, ANGLES, st.sampled_from([1, 2, 3, 4, 6]), st.integers(-5, 5))
-def test_yaw_error_is_the_distance_on_a_circle(a, b, fold, turns):
-    error = yaw_error(_pose(yaw=a), _pose(yaw=b), fold)
-    assert 0.0 <= error <= math.pi / fold + 1e-5
-    assert error == pytest.approx(yaw_error(_pose(yaw=b), _pose(yaw=a), fold), abs=1e-5)
-    turned = _pose(yaw=a + turns * 2 * math.pi / fold)
-    assert error == pytest.approx(yaw_error(turned, _pose(yaw=b), fold), abs=1e-4)
+def test_the_error_of_a_yaw_is_the_distance_on_a_circle(a, b, fold, turns):
+    error = rotation_error(_turn(a), _turn(b), fold)
+    assert error == pytest.approx(abs(math.remainder(a - b, 2 * math.pi / fold)), abs=1e-7)
+    turned = _turn(a + turns * 2 * math.pi / fold)
+    assert rotation_error(turned, _turn(b), fold) == pytest.approx(error, abs=1e-7)
 
 
-def test_a_tilt_is_not_a_yaw():
-    tilt = torch.eye(4)
-    tilt[1:3, 1:3] = torch.tensor([[0.8, -0.6], [0.6, 0.8]])
-    assert yaw_error(tilt, torch.eye(4), 1) == pytest.approx(0.0, abs=1e-6)
+@given(ANGLES, ANGLES, st.sampled_from([1, 2, 3, 6]))
+def test_the_error_is_the_least_over_all_twins(a, b, fold):
+    """Of a tilted object too, and whichever of the two is called the truth."""
+    one, other = _turn(a) @ TILT @ _turn(b), _turn(b) @ TILT
+    twins = [other @ _turn(2 * math.pi * i / fold) for i in range(fold)]
+    least = min(rotation_error(one, twin, 1) for twin in twins)
+    assert rotation_error(one, other, fold) == pytest.approx(least, abs=1e-6)
+    assert rotation_error(other, one, fold) == pytest.approx(least, abs=1e-6)
+
+
+def test_a_tilt_is_an_error_whatever_the_symmetry():
+    angle = math.atan2(0.6, 0.8)
+    for symmetry in (1, 4, "continuous"):
+        assert rotation_error(TILT, torch.eye(3), symmetry) == pytest.approx(angle, abs=1e-7)
+        assert rotation_error(_turn(0.7) @ TILT, _turn(0.7), symmetry) == pytest.approx(angle)
 
 
 def test_objects_are_matched_in_any_order():
@@ -97,10 +116,10 @@ def test_the_truth_itself_is_without_error():
     metrics = scene_metrics([_estimate(*reversed(objects))], _truth(objects), MESHES)
     assert metrics.all_right == metrics.identity_accuracy == metrics.count.accuracy == 1.0
     assert metrics.position_metres.mean == pytest.approx(0.0, abs=1e-6)
-    assert metrics.yaw_degrees.number == 2, "the ball has no yaw to be right or wrong"
-    assert metrics.yaw_degrees.mean == pytest.approx(0.0, abs=1e-3)
+    assert metrics.rotation_degrees.number == 2, "the ball has no yaw to be right or wrong"
+    assert metrics.rotation_degrees.mean == pytest.approx(0.0, abs=1e-3)
     assert [kind.objects for kind in metrics.per_type] == [1, 1, 1]
-    assert metrics.per_type[BALL].yaw_degrees is None
+    assert metrics.per_type[BALL].rotation_degrees is None
 
 
 def test_positions_are_measured_in_the_true_objects_diameters():
@@ -132,18 +151,21 @@ def test_a_wrong_identity_has_a_position_but_no_yaw():
     metrics = scene_metrics([_estimate((CUBE, 0.0, 0.0, 1.0))], truth, MESHES)
     assert metrics.identity_accuracy == 0.0
     assert metrics.position_metres.number == 1
-    assert metrics.yaw_degrees.number == 0 and metrics.yaw_degrees.median is None
+    assert metrics.rotation_degrees.number == 0 and metrics.rotation_degrees.median is None
     assert metrics.all_right == 0.0
 
 
 @pytest.mark.parametrize(
-    ("shift", "yaw", "right"), [(0.02, 0.1, 1.0), (0.03, 0.1, 0.0), (0.02, 0.2, 0.0)]
+    ("shift", "yaw", "right", "turned"),
+    [(0.02, 0.1, 1.0, 1.0), (0.03, 0.1, 0.0, 0.0), (0.02, 0.2, 1.0, 0.0)],
 )
-def test_all_right_has_limits_of_position_and_yaw(shift, yaw, right):
+def test_all_right_has_a_limit_of_position_and_a_stricter_figure_one_of_rotation(
+    shift, yaw, right, turned
+):
     truth = _truth([(CYLINDER, 0.0, 0.0, 0.0)])
     metrics = scene_metrics([_estimate((CYLINDER, shift, 0.0, yaw))], truth, MESHES)
-    assert metrics.all_right == right
-    assert metrics.yaw_degrees.share_bad == float(yaw > math.radians(10.0))
+    assert (metrics.all_right, metrics.all_right_and_turned) == (right, turned)
+    assert metrics.rotation_degrees.share_bad == float(yaw > math.radians(10.0))
 
 
 def test_counts_are_compared_image_by_image():

@@ -9,10 +9,16 @@ from conftest import ROOT
 
 from air3d.checkpoint import save_model
 from air3d.data.bop import BopPlan, write_bop
-from air3d.evaluation import load_test_set
-from air3d.evaluation.judge import evaluate
-from air3d.evaluation.metrics import CountMetrics, SceneMetrics
-from air3d.evaluation.tables import to_table
+from air3d.evaluation import (
+    CountMetrics,
+    Figures,
+    SceneMetrics,
+    evaluate,
+    examine,
+    load_test_set,
+    to_json,
+)
+from air3d.evaluation.tables import further_table, to_table
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.scene import load_assets, load_scene
 
@@ -58,6 +64,40 @@ def test_scenes_are_scored_alike_in_any_batches(tmp_path, scene_model):
     assert all(mesh.name in to_table(whole) for mesh in scene_model.meshes)
 
 
+def test_scenes_get_every_figure(tmp_path, scene_model):
+    write_bop(tmp_path / "data", BopPlan(SINGLE, count=4, seed=0))
+    test_set = load_test_set(tmp_path / "data", SINGLE, scene_model.meshes)
+    assert test_set.keys == tuple(f"000000_{row:06d}" for row in range(4))
+    assert test_set.visible is not None and all(shares == (1.0,) for shares in test_set.visible)
+    figures = examine(scene_model, test_set, evaluate(scene_model, test_set))
+    for words in ("ELBO", "identity, sure / right", "within 90 %", "BOP24 precision", "ADD(-S)"):
+        assert words in further_table(figures)
+    content = json.loads(json.dumps(to_json(figures), allow_nan=False))
+    assert content.keys() == Figures.__dataclass_fields__.keys()
+    assert None not in content.values()
+    assert content["detection"]["targets"] == content["fit"]["elbo"]["number"] == 4
+    assert content["splits"]["by_occlusion"][0]["objects"] == 4
+    elbo = content["fit"]["elbo"]["mean"]
+    assert (
+        elbo
+        == to_json(examine(scene_model, test_set, evaluate(scene_model, test_set)))["fit"]["elbo"][
+            "mean"
+        ]
+    )
+
+
+def test_a_checkpoints_poses_are_written_for_bop(tmp_path, call_script, scene_model, capsys):
+    write_bop(tmp_path / "data", BopPlan(SINGLE, count=3, seed=0))
+    save_model(tmp_path / "model", scene_model, {"seed": 0})
+    options = {"checkpoint": "model", "data": "data", "json": "s.json", "bop-csv": "s.csv"}
+    flags = [text for name, value in options.items() for text in (f"--{name}", tmp_path / value)]
+    assert call_script("evaluate.py", *flags) == 0, capsys.readouterr().err
+    confusion = json.loads((tmp_path / "s.json").read_text())["metrics"]["count"]["confusion"]
+    found = sum(said * number for row in confusion for said, number in enumerate(row))
+    lines = (tmp_path / "s.csv").read_text().splitlines()
+    assert lines[0] == "scene_id,im_id,obj_id,score,R,t,time" and len(lines) == 1 + found
+
+
 def test_nothing_to_test_is_refused(tmp_path, scene_model):
     write_bop(tmp_path / "data", BopPlan(SINGLE, count=1, seed=0))
     test_set = load_test_set(tmp_path / "data", SINGLE, scene_model.meshes)
@@ -76,6 +116,7 @@ def test_figures_come_with_their_provenance(tmp_path, run_script, glimpse_checkp
     content = json.loads(scores.read_text())
     assert content["images"] == content["metrics"]["images"] == 4
     assert content["metrics"].keys() == CountMetrics.__dataclass_fields__.keys()
+    assert content["calibration"]["count"]["number"] == 4 and content["detection"] is None
     assert content["provenance"]["command"].startswith("python ")
     assert content["images_per_second"] > 0
 
@@ -87,6 +128,7 @@ def test_figures_come_with_their_provenance(tmp_path, run_script, glimpse_checkp
         ({"data": "none.npz"}, "none.npz: there is no such data set"),
         ({"checkpoint": "nowhere"}, "nowhere: is no checkpoint"),
         ({"json": "data.npz/scores.json"}, "scores.json: cannot be written"),
+        ({"bop-csv": "poses.csv"}, "--bop-csv: data.npz shows no poses"),
     ],
 )
 def test_bad_input_is_one_sentence(

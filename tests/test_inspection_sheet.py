@@ -114,7 +114,7 @@ def test_the_script_draws_the_worst_images_by_their_keys(tabletop, tmp_path, mon
     keys = [image.key for image in BopDataset(folder / "data")]
     ((title, names, table),) = drawn
     assert names == [keys[row] for row in least_likely_first(tabletop.evaluation)[:3]]
-    assert title.startswith("tabletop: 3 of 5 images of data, least likely first")
+    assert title.startswith("tabletop: 3 of 5 images of data, seed 3, least likely first")
     assert table == tabletop.model.spec.table
     assert PIL.Image.open(out).width > 3 * 3 * 4 * 64
     assert capsys.readouterr().out.strip() == str(out)

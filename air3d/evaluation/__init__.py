@@ -1,27 +1,43 @@
 """How good estimates are: figures in 3D and 2D."""
 
+from air3d.evaluation.average_distance import AverageDistances, average_distances
+from air3d.evaluation.bop_results import write_bop_results
+from air3d.evaluation.counts import CountMetrics, count_metrics
+from air3d.evaluation.detection import DetectionMetrics, detection_metrics
+from air3d.evaluation.figures import Figures, examine
 from air3d.evaluation.judge import Evaluation, evaluate
-from air3d.evaluation.matching import Match, match_objects, yaw_error
-from air3d.evaluation.metrics import (
-    CountMetrics,
-    SceneMetrics,
-    count_metrics,
-    scene_metrics,
-    to_json,
-)
+from air3d.evaluation.matching import Match, match_objects
+from air3d.evaluation.metrics import SceneMetrics, scene_metrics, to_json
+from air3d.evaluation.pairs import JudgedImage, Pair, judge
+from air3d.evaluation.rotations import rotation_error
+from air3d.evaluation.splits import Splits, split
 from air3d.evaluation.test_sets import TestSet, load_test_set
+from air3d.evaluation.views import open_numbers
 
 __all__ = [
+    "AverageDistances",
     "CountMetrics",
+    "DetectionMetrics",
     "Evaluation",
+    "Figures",
+    "JudgedImage",
     "Match",
+    "Pair",
     "SceneMetrics",
+    "Splits",
     "TestSet",
+    "average_distances",
     "count_metrics",
+    "detection_metrics",
     "evaluate",
+    "examine",
+    "judge",
     "load_test_set",
     "match_objects",
+    "open_numbers",
+    "rotation_error",
     "scene_metrics",
+    "split",
     "to_json",
-    "yaw_error",
+    "write_bop_results",
 ]

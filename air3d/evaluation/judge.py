@@ -7,10 +7,13 @@ import torch
 from tqdm import tqdm
 
 from air3d.estimate import SceneEstimate
-from air3d.evaluation.metrics import CountMetrics, SceneMetrics, count_metrics, scene_metrics
+from air3d.evaluation.counts import CountMetrics, count_metrics
+from air3d.evaluation.metrics import SceneMetrics, scene_metrics
 from air3d.evaluation.test_sets import TestSet
+from air3d.evaluation.views import open_numbers
 from air3d.inference import infer
 from air3d.models import Air
+from air3d.scene import SceneSpec
 
 
 @dataclass(frozen=True)
@@ -51,9 +54,14 @@ def evaluate(model: Air, test_set: TestSet, batch: int = 64, refine_steps: int =
     for images in tqdm(chunks, desc="infer", unit="batch", disable=None, leave=False):
         estimates.extend(infer(model, images, refine_steps=refine_steps))
     seconds = time.perf_counter() - start
-    if test_set.scenes is None:
-        counts = [estimate.count for estimate in estimates]
-        metrics = count_metrics(counts, test_set.counts.tolist())
-    else:
-        metrics = scene_metrics(estimates, test_set.scenes, model.meshes)
+    metrics = _metrics(model, test_set, estimates)
     return Evaluation(metrics, tuple(estimates), len(test_set) / seconds)
+
+
+def _metrics(
+    model: Air, test_set: TestSet, estimates: list[SceneEstimate]
+) -> SceneMetrics | CountMetrics:
+    if test_set.scenes is None or not isinstance(model.spec, SceneSpec):
+        counts = [estimate.count for estimate in estimates]
+        return count_metrics(counts, test_set.counts.tolist())
+    return scene_metrics(estimates, test_set.scenes, model.meshes, open_numbers(model.spec))

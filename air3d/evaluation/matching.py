@@ -1,8 +1,6 @@
-"""Which estimated object stands for which true one, and how far their turns differ."""
+"""Which estimated position stands for which true one."""
 
-import math
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from jaxtyping import Float
@@ -28,20 +26,3 @@ def match_objects(
     """
     rows, columns = linear_sum_assignment(torch.cdist(estimated, true).numpy())
     return tuple(Match(int(row), int(column)) for row, column in zip(rows, columns, strict=True))
-
-
-def yaw_error(
-    estimated: Float[Tensor, "4 4"],
-    true: Float[Tensor, "4 4"],
-    yaw_symmetry: int | Literal["continuous"],
-) -> float:
-    """Return the angle (radians, 0 to pi / k) between two poses' yaws, up to a k-fold symmetry.
-
-    The yaw between poses that differ by more than a turn about the object's z axis is that of
-    the nearest such turn. Without meaning for a solid of revolution: 0 there.
-    """
-    if yaw_symmetry == "continuous":
-        return 0.0
-    turn = true[:3, :3].T @ estimated[:3, :3]
-    yaw = math.atan2(float(turn[1, 0] - turn[0, 1]), float(turn[0, 0] + turn[1, 1]))
-    return abs(math.remainder(yaw, 2 * math.pi / yaw_symmetry))

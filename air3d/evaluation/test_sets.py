@@ -1,5 +1,6 @@
 """Test sets: images with their truth, checked against the model that is to be tested on them."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -37,6 +38,10 @@ class TestSet:
         counts: true number of objects [n].
         scenes: the true scenes in 3D; None in 2D.
         source: where the images come from, to be repeated beside every figure.
+        seed: that the images were drawn with; None where nobody wrote it down.
+        keys: BOP's numbers of scene and image, ``SSSSSS_IIIIII``; None without any.
+        visible: for each image, the visible share of each true object's silhouette; None where
+            nobody has looked.
     """
 
     __test__ = False  # or pytest takes the class for tests
@@ -45,6 +50,9 @@ class TestSet:
     counts: Int[Tensor, " image"]
     scenes: Scenes | None
     source: str
+    seed: int | None = None
+    keys: tuple[str, ...] | None = None
+    visible: tuple[tuple[float, ...], ...] | None = None
 
     @classmethod
     def of_canvases(cls, canvases: CanvasDataset, device: torch.device | str = "cpu") -> "TestSet":
@@ -68,8 +76,15 @@ class TestSet:
 
     def first(self, number: int) -> "TestSet":
         """Return the first ``number`` images, or all where there are fewer."""
-        scenes = None if self.scenes is None else self.scenes[:number]
-        return TestSet(self.images[:number], self.counts[:number], scenes, self.source)
+        return TestSet(
+            self.images[:number],
+            self.counts[:number],
+            None if self.scenes is None else self.scenes[:number],
+            self.source,
+            self.seed,
+            None if self.keys is None else self.keys[:number],
+            None if self.visible is None else self.visible[:number],
+        )
 
 
 def load_test_set(
@@ -94,14 +109,36 @@ def load_test_set(
         canvases = load_canvases(path)
         _check_size(path, tuple(canvases.images.shape[1:]), spec)
         return TestSet.of_canvases(canvases)
-    _check_names(path, spec)
-    cameras = BopDataset(path).cameras()
+    record = _record(path)
+    _check_names(path, record, spec)
+    dataset = BopDataset(path)
+    cameras = dataset.cameras()
     _check_size(path, cameras.image_size, spec)
     _check_cameras(path, cameras, spec)
     rendered = read_images(path)
     _check_upright(path, rendered.scenes)
     _check_meshes(path, rendered.scenes, meshes)
-    return TestSet.of_scenes(rendered, source=path.name)
+    return dataclasses.replace(
+        TestSet.of_scenes(rendered, source=_source(path, record)),
+        seed=None if record is None else record.get("seed"),
+        keys=dataset.keys,
+        visible=dataset.visible_shares(),
+    )
+
+
+def _record(path: Path) -> dict | None:
+    """Return how a data set says that it was made; None where it comes from elsewhere."""
+    record = path / "dataset_info.json"
+    return read_json(record) if record.is_file() else None
+
+
+def _source(path: Path, record: dict | None) -> str:
+    """Name a data set by its folder, its seed, and how it was rendered if not as a model does."""
+    if record is None:
+        return path.name
+    finer = record.get("supersample", 1)
+    crisp = "" if finer == 1 else f", crisp and supersampled {finer} times"
+    return f"{path.name}, seed {record.get('seed')}{crisp}"
 
 
 def _check_kind(path: Path, spec: SceneSpec | GlimpseSpec) -> None:
@@ -129,15 +166,15 @@ def _size_text(size: tuple[int, ...]) -> str:
     return "x".join(map(str, size))
 
 
-def _check_names(path: Path, spec: SceneSpec) -> None:
+def _check_names(path: Path, record: dict | None, spec: SceneSpec) -> None:
     """Compare meshes by name with the scene file that the data set says it was made from."""
-    record = path / "dataset_info.json"
-    if not record.is_file():
-        return  # the data set comes from elsewhere; its models are compared by their size
+    if record is None:
+        return  # its models are compared by their size
     try:
-        names = [kind["name"] for kind in read_json(record)["scene"]["objects"]["types"]]
+        names = [kind["name"] for kind in record["scene"]["objects"]["types"]]
     except (KeyError, TypeError) as error:
-        raise DataError(f"{record}: is damaged ({error} is missing); render it anew") from error
+        place = path / "dataset_info.json"
+        raise DataError(f"{place}: is damaged ({error} is missing); render it anew") from error
     wanted = [kind.name for kind in spec.objects.types]
     if names != wanted:
         raise DataError(

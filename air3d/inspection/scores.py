@@ -19,8 +19,8 @@ def scene_figures(one_pass: Evaluation, refined: Evaluation, steps: int) -> dict
         f"position error, after {steps} refinement steps": percent(
             after.position_in_diameters.median
         ),
-        "yaw error (median, up to symmetry), one pass": _degrees(before.yaw_degrees.median),
-        f"yaw error, after {steps} refinement steps": _degrees(after.yaw_degrees.median),
+        "yaw error (median, up to symmetry), one pass": _degrees(before.rotation_degrees.median),
+        f"yaw error, after {steps} refinement steps": _degrees(after.rotation_degrees.median),
         "time per image, refinement included": f"{1000 / refined.images_per_second:.0f} ms",
     }
 
@@ -72,8 +72,8 @@ def _remark(meshes: Sequence[Mesh], test_set: TestSet, evaluation: Evaluation, r
     remark = f"The truth: {', '.join(names) or 'nothing'}"
     if metrics.position_metres.median is not None:
         remark += f", {1000 * metrics.position_metres.median:.2f} mm away"
-    if metrics.yaw_degrees.median is not None:
-        remark += f", turned by another {_degrees(metrics.yaw_degrees.median)}"
+    if metrics.rotation_degrees.median is not None:
+        remark += f", turned by another {_degrees(metrics.rotation_degrees.median)}"
     return f"{remark}."
 
 

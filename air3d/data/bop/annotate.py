@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float
 from numpy import ndarray
 
+from air3d.data.bop.crisp import CrispStream
 from air3d.data.bop.format import AnnotatedImage, to_uint8
 from air3d.data.stream import RenderedScenes, SceneStream
 from air3d.geometry import Camera, project, transform_points
@@ -22,12 +23,21 @@ class AnnotatedScenes:
 
     The pixels are observations: the render plus the scene file's noise, clamped to [0, 1] and
     rounded to 8 bits, as a camera would. Depth, masks and areas are exact and without noise.
+
+    Args:
+        spec: the scene file.
+        seed: of scenes and noise.
+        supersample: 1 renders as the scene file says; n renders crisply n times as finely in both
+            directions (see :class:`CrispStream`).
     """
 
-    def __init__(self, spec: SceneSpec, seed: int):
+    def __init__(self, spec: SceneSpec, seed: int, supersample: int = 1):
         height, width = spec.image_size
         self.chunk = max(1, min(_MAX_CHUNK, _CHUNK_PIXELS // (height * width)))
-        self.stream = SceneStream(spec, batch=self.chunk, seed=seed)
+        if supersample == 1:
+            self.stream = SceneStream(spec, batch=self.chunk, seed=seed)
+        else:
+            self.stream = CrispStream(spec, supersample, batch=self.chunk, seed=seed)
 
     def images(self, start: int, stop: int) -> Iterator[AnnotatedImage]:
         """Yield images number ``start`` to ``stop - 1``."""

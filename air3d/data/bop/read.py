@@ -122,6 +122,21 @@ class BopDataset:
             size,
         )
 
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """The images' keys, ``SSSSSS_IIIIII``, in their order."""
+        return tuple(source.key for source in self._sources)
+
+    def visible_shares(self) -> tuple[tuple[float, ...], ...]:
+        """Return BOP's ``visib_fract`` of every image's objects, without decoding pixels.
+
+        Raises:
+            DataError: an annotation is missing or damaged.
+        """
+        return tuple(
+            tuple(found.visib_fract for found in _read_objects(source)) for source in self._sources
+        )
+
     def _read(self, source: Source) -> BopImage:
         with _opened(source) as picture:
             rgb = torch.tensor(np.array(picture.convert("RGB")))

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 
 from air3d.data.bop.annotate import AnnotatedScenes
+from air3d.data.bop.crisp import crisp
 from air3d.data.bop.format import (
     AnnotatedImage,
     camera_to_bop,
@@ -38,6 +39,7 @@ from air3d.version import __version__
 
 Layout = Literal["webdataset", "scenewise"]
 MAX_SHARD_SIZE = 1000
+MAX_SUPERSAMPLE = 16
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class BopPlan:
         seed: of the scenes and the noise.
         layout: ``webdataset`` (tar shards) or ``scenewise`` (loose files, for small sets).
         shard_size: images per shard or scene folder, at most 1000.
+        supersample: 1 renders as the scene file says; n crisply with n x n samples a pixel, for
+            test sets whose images are not made as the model makes them.
     """
 
     spec: SceneSpec
@@ -57,16 +61,29 @@ class BopPlan:
     seed: int
     layout: Layout = "webdataset"
     shard_size: int = MAX_SHARD_SIZE
+    supersample: int = 1
 
     def __post_init__(self):
         if self.count < 1:
             raise DataError(f"count must be at least 1, got {self.count}")
         if self.seed < 0:
             raise DataError(f"seed must not be negative, got {self.seed}")
+        if not 1 <= self.supersample <= MAX_SUPERSAMPLE:
+            raise DataError(
+                f"supersample must be 1 (as the scene file says) to {MAX_SUPERSAMPLE}, "
+                f"got {self.supersample}"
+            )
         if not 1 <= self.shard_size <= MAX_SHARD_SIZE:
             raise DataError(
                 f"shard size must be 1 to {MAX_SHARD_SIZE} (BOP's limit), got {self.shard_size}"
             )
+
+    def _render_settings(self) -> dict:
+        """What is rendered otherwise than the scene file says; nothing for most data sets."""
+        if self.supersample == 1:
+            return {}
+        softness = crisp(self.spec.render).model_dump(mode="json")
+        return {"supersample": self.supersample, "render": softness}
 
     @property
     def num_parts(self) -> int:
@@ -88,6 +105,7 @@ class BopPlan:
             "count": self.count,
             "layout": self.layout,
             "shard_size": self.shard_size,
+            **self._render_settings(),
             "air3d_version": __version__,
         }
 
@@ -107,7 +125,7 @@ def write_bop(
             other settings; or an object is too far away for a depth image.
         MeshFileError: a mesh of the scene file cannot be used.
     """
-    scenes = AnnotatedScenes(plan.spec, plan.seed)
+    scenes = AnnotatedScenes(plan.spec, plan.seed, plan.supersample)
     try:
         with _undone_without_a_part(out, plan), one_thread():
             _claim_folder(out, plan)
