@@ -12,7 +12,7 @@ from air3d.evaluation import TestSet, evaluate, examine, to_json
 from air3d.evaluation.results import ResultsError, results_page
 from air3d.models import SceneConfig, build_air
 
-OLD = json.loads((ROOT / "results" / "single_object.json").read_text())
+SHIPPED = json.loads((ROOT / "results" / "single_object.json").read_text())
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def new():
     test_set = TestSet.of_scenes(stream.batch(0), source="tables")
     evaluation = evaluate(model, test_set)
     return {
-        **OLD,
+        **SHIPPED,
         "method": "a beginner",
         "source": test_set.source,
         "images": 12,
@@ -58,13 +58,17 @@ def test_the_page_names_every_file_its_command_commit_and_machine():
 
 def test_methods_on_the_same_images_stand_in_one_table(tmp_path, new):
     rival = {**new, "method": "a rival"}
-    page = results_page(_write(tmp_path, old=OLD, new=new, rival=rival))
+    page = results_page(_write(tmp_path, another=SHIPPED, new=new, rival=rival))
     tables, rows = page.split("### "), {}
     for table in tables:
-        for method in ("| old |", "| a beginner |", "| a rival |"):
+        for method in ("| another |", "| a beginner |", "| a rival |"):
             if method in table:
                 rows[method] = table.splitlines()[0]
-    assert rows == {"| old |": "single", "| a beginner |": "tables", "| a rival |": "tables"}
+    assert rows == {
+        "| another |": "single, seed 100",
+        "| a beginner |": "tables",
+        "| a rival |": "tables",
+    }
 
 
 def test_every_figure_of_an_open_scene_is_told(tmp_path, new):
@@ -92,7 +96,7 @@ def test_refinement_from_afar_has_a_table(tmp_path):
     rows = [{"way": way, **start, "share_home": share} for way, share in (("a", 0.5), ("b", 1.0))]
     rows.append({"way": "a", "distance": 1.5, "angle": 0.1, "share_home": 0.25})
     content = {"ways": {}, "rows": rows, "steps": 40, "scenes_per_start": 2}
-    page = results_page(_write(tmp_path, home=content | {"provenance": OLD["provenance"]}))
+    page = results_page(_write(tmp_path, home=content | {"provenance": SHIPPED["provenance"]}))
     assert "| way | 0.5, 0.1 | 1.5, 0.1 |" in page
     assert "| a | 50.00 % | 25.00 % |" in page and "| b | 100.00 % | - |" in page
 
@@ -109,7 +113,7 @@ def test_what_is_no_result_is_refused(tmp_path, content, fault):
 
 
 def test_the_script_writes_the_page(tmp_path, call_script):
-    folder = _write(tmp_path, old=OLD)
+    folder = _write(tmp_path, another=SHIPPED)
     out = tmp_path / "docs" / "results.md"
     assert call_script("results.py", "--results", folder, "--out", out) == 0
     assert out.read_text() == results_page(folder)
