@@ -27,7 +27,7 @@ demo: install
 	$(PY) scripts/demo.py --out demo_out
 
 test: install
-	$(PY) -m pytest
+	$(PY) -m pytest -n auto --dist loadfile
 
 lint: install
 	$(PY) -m ruff check .

@@ -15,10 +15,12 @@ import hypothesis
 import jaxtyping
 import pytest
 
-# Tests work on small arrays, where threads beyond two cost more than they bring. This must
-# come before torch and numba are imported; scripts that tests start inherit it.
+# Tests work on small arrays, where threads beyond two cost more than they bring, and beyond one
+# where pytest has a worker per core. This must come before torch and numba are imported; scripts
+# that tests start inherit it.
+THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)
 for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(variable, str(min(2, os.cpu_count() or 1)))
+    os.environ.setdefault(variable, str(THREADS))
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -9,7 +9,7 @@ from air3d.scene.soft_box import SoftBox
 TRIES = 100
 """Places tried for one object before its scene is begun anew."""
 
-RESTARTS = 100
+RESTARTS = 20
 """Times that a scene is begun anew."""
 
 
