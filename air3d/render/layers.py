@@ -1,4 +1,4 @@
-"""What goes from rasterizing to compositing: projected meshes and layers."""
+"""What goes from rasterizing to compositing, and what comes out: meshes, layers, images."""
 
 from dataclasses import dataclass
 
@@ -67,3 +67,19 @@ class ProjectedMeshes:
     texture_sizes: Int[Tensor, "mesh 2"]
     mesh: Int[Tensor, " layer"]
     image_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Composited images.
+
+    Attributes:
+        rgb: colour over the background.
+        alpha: 1 - the product of all transmittances.
+        depth: mean depth of the layers (metres), weighted as their colours are, 0 where nothing
+            is hit; None where the layers have none.
+    """
+
+    rgb: Float[Tensor, "batch *image height width 3"]
+    alpha: Float[Tensor, "batch *image height width"]
+    depth: Float[Tensor, "batch *image height width"] | None = None

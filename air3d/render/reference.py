@@ -1,9 +1,9 @@
-"""The renderer in plain torch: dense, slow, any precision and device. The twin of the fast path.
+"""The renderer in plain torch: dense, slow, float32 or float64, on any device.
 
-Written in the order of operations of PyTorch3D's rasterizer (perspective-correct and clipped
-barycentric coordinates), with one repair: no gradient flows through the perspective denominator
-where it is clamped. There clipping cancels it, so the true gradient is zero, while float32 makes
-noise of it.
+The twin of the fast path, written in the order of operations of PyTorch3D's rasterizer
+(perspective-correct and clipped barycentric coordinates), with one repair: no gradient flows
+through the perspective denominator where it is clamped. There clipping cancels it, so the true
+gradient is zero, while float32 makes noise of it.
 """
 
 import math

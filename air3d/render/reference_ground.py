@@ -1,4 +1,4 @@
-"""The ground's pixels in plain torch: any precision and device. The twin of the fast path."""
+"""The ground's pixels in plain torch: float32 or float64, any device. The twin of the fast path."""
 
 import math
 
