@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from multiprocessing import get_all_start_methods, get_context
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -26,12 +27,25 @@ from air3d.render import (
     Layers,
     composite,
     cpu,
+    ground_view,
+    instances,
     point_light,
     prefix_selection,
+    reference,
+    reference_fragments,
+    reference_ground,
     render,
     render_depth,
 )
-from air3d.render.cpu import composite_kernels, depth_kernels, layer_kernels, vertex_kernels
+from air3d.render.cpu import (
+    composite_kernels,
+    depth_kernels,
+    fragment_kernels,
+    ground_kernels,
+    layer_kernels,
+    vertex_kernels,
+    visibility_kernels,
+)
 from air3d.render.instances import place
 from air3d.scene import ABSENT, MeshBank
 from air3d.scene.spec import RenderSpec
@@ -260,6 +274,27 @@ def test_float32_stays_float32():
             types = io.StringIO()
             kernel.inspect_types(types, signature=signature)
             assert "float32" in types.getvalue() and "float64" not in types.getvalue(), name
+
+
+@pytest.mark.parametrize(
+    ("name", "original", "copies"),
+    [
+        ("MIN_DEPTH", instances, (layer_kernels, vertex_kernels, depth_kernels)),
+        ("MAX_DEPTH", instances, (layer_kernels, depth_kernels)),
+        ("EPSILON", reference, (layer_kernels, depth_kernels)),
+        ("EPSILON", reference_fragments, (fragment_kernels,)),
+        ("CLIP_EPSILON", reference_fragments, (fragment_kernels,)),
+        ("MIN_DESCENT", reference_ground, (ground_kernels,)),
+        ("FAR_INSIDE", reference_ground, (ground_kernels,)),
+        ("SHARPEST", reference_ground, (ground_kernels,)),
+        ("TINY", ground_view, (ground_kernels,)),
+        ("HIDDEN", composite_kernels, (visibility_kernels, layer_kernels)),
+    ],
+)
+def test_kernels_constants_are_the_references(name, original, copies):
+    """Kernels hold copies of their own: Numba's cache would not notice a change elsewhere."""
+    for kernels in copies:
+        assert getattr(kernels, name) == np.float32(getattr(original, name)), kernels.__name__
 
 
 def test_results_do_not_depend_on_threads():

@@ -31,7 +31,8 @@ def _mix_rows_backward(
     # In float64, as a row may be in thousands of mixtures.
     grad_table = table.new_empty(table.shape, dtype=torch.float64)
     inputs = arrays(index, weights, grad_mixed, grad_table)
-    for_ranges(mixing_kernels.table_gradient, len(table), inputs)
+    # One chunk per thread, as each looks through all mixtures for its rows.
+    for_ranges(mixing_kernels.table_gradient, len(table), inputs, chunks_per_thread=1)
     return grad_table.to(table.dtype), grad_weights
 
 
