@@ -39,7 +39,7 @@ from air3d.render import (
 from air3d.render.composite import join, visibility
 from air3d.render.cpu import ground_kernels
 from air3d.render.ground import Ground, checkerboard, ground_layer, plain_ground, view_ground
-from air3d.render.reference import blur_radius
+from air3d.render.layers import blur_radius
 from air3d.scene import MeshBank
 from air3d.scene.spec import RenderSpec
 

@@ -13,7 +13,7 @@ from air3d.benchmarks.floor import ROOM, _projected_faces
 from air3d.benchmarks.measure import peak_memory
 from air3d.benchmarks.workloads import SOFTNESS
 from air3d.render import rasterize
-from air3d.render.reference import blur_radius
+from air3d.render.layers import blur_radius
 
 TINY = ("--images", "2", "1", "--objects", "2", "--faces", "20", "--size", "16", "--runs", "1")
 

@@ -20,8 +20,8 @@ from air3d.render import (
     render_layers,
 )
 from air3d.render.blend import softmax_alpha_blend
+from air3d.render.layers import blur_radius
 from air3d.render.rasterize import rasterize
-from air3d.render.reference import blur_radius
 from air3d.render.shade import texels
 from air3d.render.surfaces import pack_instances, project_faces
 from air3d.scene import ABSENT, Mesh, MeshBank

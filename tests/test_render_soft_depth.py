@@ -21,7 +21,7 @@ from air3d.render import (
     render_with_depth,
     softmax_alpha_blend,
 )
-from air3d.render.reference import blur_radius
+from air3d.render.layers import blur_radius
 from air3d.scene import ABSENT
 
 BACKENDS = ("reference", "cpu")

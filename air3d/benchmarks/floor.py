@@ -10,7 +10,8 @@ from torch import Tensor
 from air3d.benchmarks.workloads import SOFTNESS, BenchmarkScenes
 from air3d.render import rasterize
 from air3d.render.instances import place
-from air3d.render.reference import blur_radius, project
+from air3d.render.layers import blur_radius
+from air3d.render.reference import project
 
 FLOPS_FORWARD = 147
 """Floating-point operations of one fragment (a face at a pixel that it reaches), forward.

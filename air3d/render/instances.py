@@ -159,10 +159,12 @@ def place(instances: Instances, camera: Camera, light: Light) -> Placement:
     )
 
 
-def pixel_centres(size: int, other: int) -> list[float]:
+def exact_centres(size: int, other: int) -> list[float]:
     """Return the NDC coordinates of the pixel centres along one image side of ``size`` pixels.
 
-    ``other`` is the image's other side. They fall, since NDC's x points left and its y up.
+    ``other`` is the image's other side. They fall, since NDC's x points left and its y up. Layers
+    take these, to be rounded once; fragments, which must equal PyTorch3D's to the bit, take
+    :func:`air3d.render.fragments.pixel_centres`, whose every step is rounded.
     """
     shorter = min(size, other)
     return [(size - 1 - 2 * index) / shorter for index in range(size)]

@@ -1,5 +1,6 @@
 """What goes from rasterizing to compositing, and what comes out: meshes, layers, images."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,11 @@ from torch import Tensor
 
 OPAQUE = {torch.float32: -20.0, torch.float64: -40.0}
 """The log-transmittance at which a pixel is opaque, by precision: exp of it is lost in rounding."""
+
+
+def blur_radius(sigma: float) -> float:
+    """Return the squared NDC distance at which a face's coverage has fallen to 1e-4."""
+    return math.log(1.0 / 1e-4 - 1.0) * sigma
 
 
 @dataclass(frozen=True)

@@ -103,7 +103,9 @@ class _Watch(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        return gradient, gradient.isnan().any().to(gradient)
+        # The largest is NaN if any is, and is found far faster than all that are.
+        largest = gradient.amax() if gradient.numel() else gradient.sum()
+        return gradient, largest.isnan().to(gradient)
 
 
 def _watched(fragments: Fragments, witness: Float[Tensor, ""]) -> Fragments:
@@ -121,13 +123,13 @@ def _dispatch(
     backend: str,
 ) -> Fragments:
     """Call a backend; ``neighbour`` names the other half of a face that was cut in two."""
+    if neighbour is None:
+        neighbour = torch.full_like(face_verts[:, 0, 0], -1, dtype=torch.int64)
     if backend == "pytorch3d":
         from air3d.render import pytorch3d  # may not be installed
 
-        return pytorch3d.rasterize(face_verts, first_face, num_faces, settings, neighbour)
-    if neighbour is None:
-        neighbour = torch.full_like(face_verts[:, 0, 0], -1, dtype=torch.int64)
-    if backend == "reference":
+        rasterize_on = pytorch3d.rasterize
+    elif backend == "reference":
         rasterize_on = reference_fragments.rasterize
     else:
         from air3d.render.cpu import fragments  # loads Numba, so only when it is used

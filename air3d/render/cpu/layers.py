@@ -9,9 +9,8 @@ from torch import Tensor
 
 from air3d.render.cpu import depth_kernels, layer_kernels
 from air3d.render.cpu.threads import arrays, empty_like, for_ranges
-from air3d.render.instances import pixel_centres
-from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes
-from air3d.render.reference import blur_radius
+from air3d.render.instances import exact_centres
+from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes, blur_radius
 from air3d.scene.spec import RenderSpec
 
 BAND_ROWS = 64
@@ -207,5 +206,5 @@ def _map_arrays(maps: Sequence[Tensor]) -> list[np.ndarray | None]:
 def _pixels(image_size: tuple[int, int] | list[int], like: Tensor) -> list[np.ndarray]:
     """Return the pixel centres' x and y."""
     height, width = image_size
-    centres = (pixel_centres(width, height), pixel_centres(height, width))
+    centres = (exact_centres(width, height), exact_centres(height, width))
     return arrays(*(like.new_tensor(side) for side in centres))
