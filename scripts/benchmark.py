@@ -20,10 +20,12 @@ from air3d.benchmarks import (
     PYTORCH3D_RASTERIZER,
     RASTERIZER,
     Cost,
+    Curve,
     Floor,
     Workload,
     arithmetic_floor,
     build_scenes,
+    curve,
     fragments,
     fused,
     measure,
@@ -111,7 +113,7 @@ def main(arguments: Arguments) -> None:
         }
         write_json(arguments.json, content)
     if arguments.plot:
-        plot_scaling(arguments.plot, _lines(rows, base))
+        plot_scaling(arguments.plot, _curves(rows, base))
 
 
 def _base(arguments: Arguments) -> Workload:
@@ -176,25 +178,21 @@ def _breakdown(stages: Mapping[str, float], floor: Floor) -> str:
     return "\n".join(lines)
 
 
-def _lines(rows: list[Row], base: Workload) -> dict:
-    """Return what varies, and by path its values and milliseconds, for the plot."""
-    lines: dict = {}
+def _curves(rows: list[Row], base: Workload) -> list[Curve]:
+    """Return for the plot each way's milliseconds along each axis, where it has more than one."""
+    curves = []
     for axis, label in AXES.items():
-        for row in rows:
-            value = getattr(row.workload, axis)
-            if row.path in (RASTERIZER, PYTORCH3D_RASTERIZER) or row.workload != replace(
-                base, **{axis: value}
-            ):
-                continue
-            lines.setdefault(label, {}).setdefault(row.path, []).append((value, row.cost.total))
-    return {
-        label: {
-            path: tuple(zip(*sorted(points), strict=True))
-            for path, points in paths.items()
-            if len(points) > 1
-        }
-        for label, paths in lines.items()
-    }
+        alike = [
+            row
+            for row in rows
+            if replace(base, **{axis: getattr(row.workload, axis)}) == row.workload
+        ]
+        for path in dict.fromkeys(row.path for row in alike):
+            same = [row for row in alike if row.path == path]
+            points = [(getattr(row.workload, axis), row.cost.total) for row in same]
+            if len(points) > 1 and path not in (RASTERIZER, PYTORCH3D_RASTERIZER):
+                curves.append(curve(label, path, points))
+    return curves
 
 
 if __name__ == "__main__":

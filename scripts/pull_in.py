@@ -13,7 +13,16 @@ from pathlib import Path
 
 import tyro
 
-from air3d.benchmarks import Homecoming, Start, come_home, draw_trials, plot_shares, ways_to_look
+from air3d.benchmarks import (
+    Curve,
+    Homecoming,
+    Start,
+    come_home,
+    curve,
+    draw_trials,
+    plot_shares,
+    ways_to_look,
+)
 from air3d.benchmarks.pull_in import HOME_POSITION, HOME_YAW
 from air3d.cli import run
 from air3d.models.decoders import SceneDecoder
@@ -95,7 +104,7 @@ def main(arguments: Arguments) -> None:
         }
         write_json(arguments.json, content)
     if arguments.plot:
-        plot_shares(arguments.plot, _lines(rows))
+        plot_shares(arguments.plot, _curves(rows))
 
 
 def _rows(spec: SceneSpec, arguments: Arguments) -> Iterator[Row]:
@@ -125,16 +134,15 @@ def _to_json(row: Row) -> dict:
     return {"way": row.way, **asdict(row.start), "share_home": row.share, **asdict(row.outcome)}
 
 
-def _lines(rows: list[Row]) -> dict:
-    """Return by sweep, and by way, the values that vary and the shares that come home."""
-    lines: dict = {}
-    for row in rows:
-        value = row.start.distance if row.sweep == DISTANCE else row.start.angle
-        lines.setdefault(row.sweep, {}).setdefault(row.way, []).append((value, row.share))
-    return {
-        sweep: {way: tuple(zip(*sorted(points), strict=True)) for way, points in ways.items()}
-        for sweep, ways in lines.items()
-    }
+def _curves(rows: list[Row]) -> list[Curve]:
+    """Return for the plot, by sweep, each way's shares that come home."""
+    curves = []
+    for sweep, way in dict.fromkeys((row.sweep, row.way) for row in rows):
+        same = [row for row in rows if (row.sweep, row.way) == (sweep, way)]
+        values = [r.start.distance if sweep == DISTANCE else r.start.angle for r in same]
+        points = list(zip(values, (row.share for row in same), strict=True))
+        curves.append(curve(sweep, way, points))
+    return curves
 
 
 if __name__ == "__main__":

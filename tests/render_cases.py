@@ -13,15 +13,14 @@ from torch import Tensor
 from air3d.data import threads
 from air3d.geometry import Camera, look_at, pinhole_intrinsics, rigid_transform
 from air3d.render import (
+    Composite,
     Instances,
     Layers,
     Light,
     composite,
     directional_light,
-    reference_composite,
     render_layers,
 )
-from air3d.render.composite import Composite
 from air3d.scene import Mesh, MeshBank, load_mesh
 from air3d.scene.spec import RenderSpec
 
@@ -112,19 +111,7 @@ class Scene:
 
     def images(self, backend: str, selection: Int[Tensor, "image layer"]) -> Composite:
         """Return composited images, all the way by one backend."""
-        return merge(self.layers(backend), selection, self.background, backend)
-
-
-def merge(
-    layers: Layers,
-    selection: Int[Tensor, "image layer"],
-    background: Float[Tensor, "3"],
-    backend: str,
-) -> Composite:
-    """Composite by a backend of choice; the public verb takes the fast one."""
-    if backend == "reference":
-        return reference_composite.composite(layers, selection, background)
-    return composite(layers, selection, background)
+        return composite(self.layers(backend), selection, self.background, backend=backend)
 
 
 def _leaf(tensor: Tensor) -> Tensor:

@@ -10,8 +10,8 @@ from torch import Tensor
 from air3d.geometry import Camera, look_at, pinhole_intrinsics
 from air3d.render import Light, point_light
 from air3d.render.fragments import Fragments, pixel_centres
+from air3d.render.layers import blur_radius
 from air3d.render.rasterize import rasterize
-from air3d.render.reference import blur_radius
 from air3d.render.surfaces import Surfaces, pack_meshes, project_faces, with_texture
 from air3d.scene.spec import RenderSpec
 

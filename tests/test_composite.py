@@ -13,8 +13,10 @@ from conftest import ROOT
 from render_cases import one_thread  # noqa: F401 (a fixture)
 from torch import Tensor
 
+import air3d.render
 from air3d.objectives import enumerate_hypotheses
 from air3d.render import Layers, cpu, reference_composite
+from air3d.render.checks import check_background, check_layers
 from air3d.render.composite import (
     MAX_RELAXED,
     composite,
@@ -27,6 +29,7 @@ from air3d.render.composite import (
 from air3d.render.cpu import composite_kernels, visibility_kernels
 
 pytestmark = pytest.mark.usefixtures("one_thread")
+COLOUR = torch.tensor([0.2, 0.5, 0.7]).double()
 VERBS = ("composite", "squared_error", "visibility", "expected_composite")
 # A layer in any slot, missing ones, all, none, and one that is there twice.
 SELECTION = torch.tensor([[0, 1, 2], [2, -1, 0], [-1, 3, -1], [3, 2, 1], [-1, -1, -1], [1, 1, 0]])
@@ -56,7 +59,7 @@ def inputs_of(layers: Layers, dtype: torch.dtype = torch.float64) -> dict[str, T
     generator = torch.Generator().manual_seed(1)
     picture = torch.rand(batch, height, width, 3, generator=generator, dtype=torch.float64)
     parts = {name: part for name, part in vars(layers).items() if part is not None} | {
-        "background": torch.tensor([0.2, 0.5, 0.7]),
+        "background": COLOUR,
         "images": picture,
         "presence": torch.rand(batch, objects, generator=generator, dtype=torch.float64),
     }
@@ -184,7 +187,7 @@ def merged(layers: Layers, first: int, second: int) -> Layers:
 
 def test_merging_is_associative():
     """Two layers made one merge with a third as all three do."""
-    layers, background = random_layers(objects=3), torch.tensor([0.2, 0.5, 0.7])
+    layers, background = random_layers(objects=3), COLOUR
     pair = merged(layers, 0, 1)
     third = Layers(*(part[:, 2:] for part in vars(layers).values()))
     apart = composite(layers, torch.tensor([[0, 1, 2]]), background)
@@ -200,7 +203,7 @@ def test_join_keeps_depth_only_if_all_have_it():
 
 
 def test_squared_error_is_that_of_the_composited_images():
-    layers, background = random_layers(), torch.tensor([0.2, 0.5, 0.7])
+    layers, background = random_layers(), COLOUR
     images = inputs_of(layers)["images"].detach()
     difference = composite(layers, SELECTION, background).rgb - images[:, None]
     errors = squared_error(layers, SELECTION, background, images)
@@ -219,7 +222,7 @@ def test_squared_error_is_summed_in_float64():
 def test_what_is_visible_sums_to_alpha():
     layers = random_layers()
     visible = visibility(layers, SELECTION)
-    alpha = composite(layers, SELECTION, torch.zeros(3)).alpha
+    alpha = composite(layers, SELECTION, COLOUR).alpha
     torch.testing.assert_close(visible.sum(dim=2), alpha, rtol=1e-13, atol=1e-14)
     assert not visible[:, SELECTION < 0].any() and (visible >= 0).all()
     hit = layers.log_weight[:, SELECTION.clamp(min=0)] > -math.inf
@@ -240,7 +243,7 @@ def test_depth_is_that_of_what_is_seen():
 
 
 def test_expected_image_at_zeros_and_ones_is_that_of_the_subset():
-    layers, background = random_layers(1, 3), torch.tensor([0.2, 0.5, 0.7])
+    layers, background = random_layers(1, 3), COLOUR
     there = torch.cartesian_prod(*3 * [torch.tensor([0.0, 1.0], dtype=torch.float64)])
     images = composite(layers, torch.where(there > 0, torch.arange(3), -1), background)
     every = Layers(*(part.expand(8, *part.shape[1:]) for part in vars(layers).values()))
@@ -391,16 +394,16 @@ def wrong_background(layers: Layers) -> None:
 
 
 def wrong_images(layers: Layers) -> None:
-    squared_error(layers, SELECTION, torch.zeros(3), torch.zeros(1, 4, 5, 3).double())
+    squared_error(layers, SELECTION, COLOUR, torch.zeros(1, 4, 5, 3).double())
 
 
 def wrong_presence(layers: Layers) -> None:
-    expected_composite(layers, torch.zeros(2, 3), torch.zeros(3))
+    expected_composite(layers, torch.zeros(2, 3).double(), COLOUR)
 
 
 def too_many(layers: Layers) -> None:
     many = join([layers, layers, layers])
-    expected_composite(many, torch.zeros(many.log_weight.shape[:2]), torch.zeros(3))
+    expected_composite(many, torch.zeros(many.log_weight.shape[:2]).double(), COLOUR)
 
 
 def missing_layer(layers: Layers) -> None:
@@ -420,3 +423,137 @@ def missing_layer(layers: Layers) -> None:
 def test_wrong_arguments_are_named(call: Callable, message: str):
     with pytest.raises(ValueError, match=message):
         call(random_layers())
+
+
+def broken(**parts: Tensor) -> Layers:
+    """Return layers with some maps replaced, though these tests check shapes where one is made."""
+    layers = random_layers()
+    for name, part in parts.items():
+        object.__setattr__(layers, name, part)
+    return layers
+
+
+ONE_IMAGE = torch.tensor([[0, 1]])
+
+
+@pytest.mark.parametrize(
+    ("layers", "selection", "message"),
+    [
+        (
+            broken(colour=torch.zeros(2, 4, 2, 2, 3).double()),
+            ONE_IMAGE,
+            r"layers.colour must be \[2, 4, 4, 5, 3\], .* got \[2, 4, 2, 2, 3\]",
+        ),
+        (
+            broken(log_transmittance=torch.zeros(2, 4, 4, 4).double()),
+            ONE_IMAGE,
+            r"layers.log_transmittance must be \[2, 4, 4, 5\]",
+        ),
+        (broken(depth=torch.zeros(2, 4, 1, 5).double()), ONE_IMAGE, "layers.depth must be"),
+        (broken(log_weight=torch.zeros(4, 5).double()), ONE_IMAGE, r"must be \[batch, object, h"),
+        (
+            broken(colour=torch.zeros(2, 4, 4, 5, 3)),
+            ONE_IMAGE,
+            "layers.colour is torch.float32 on cpu but layers.log_weight is torch.float64",
+        ),
+        (
+            Layers(*(part.bfloat16() for part in vars(random_layers()).values())),
+            ONE_IMAGE,
+            "must be float32 or float64, got torch.bfloat16",
+        ),
+        (random_layers(), ONE_IMAGE[0], r"selection must be \[image, slot\] .* got \[2\] of"),
+        (random_layers(), ONE_IMAGE.float(), "of torch.int64, got .* of torch.float32"),
+    ],
+)
+def test_layers_that_do_not_go_together_are_refused(layers, selection, message):
+    """Kernels would read memory that is not theirs."""
+    with pytest.raises(ValueError, match=message):
+        check_layers(layers, selection)
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_looks_at_its_layers(verb):
+    inputs = {name: part.detach() for name, part in inputs_of(random_layers()).items()}
+    inputs["log_transmittance"] = inputs["log_transmittance"].float()
+    with pytest.raises(ValueError, match="layers.log_transmittance is torch.float32"):
+        evaluate(verb, air3d.render, inputs, SELECTION)
+
+
+@pytest.mark.parametrize(
+    ("background", "message"),
+    [
+        (torch.tensor(0.5).double(), r"background must be one colour \[3\], got \[\]"),
+        (torch.zeros(4).double(), r"background must be one colour \[3\], got \[4\]"),
+        (torch.zeros(2, 3).double(), r"background must be \[1 or 2, 4, 5, 3\].* got \[2, 3\]"),
+        (torch.zeros(3), "background is torch.float32 on cpu but layers.colour is torch.float64"),
+    ],
+)
+def test_a_background_is_a_colour_or_an_image(background, message):
+    """By a check of its own, as these tests check the shapes of the verbs' arguments themselves."""
+    with pytest.raises(ValueError, match=message):
+        check_background(background, random_layers())
+
+
+def test_images_and_presence_are_of_the_layers_precision():
+    inputs = inputs_of(random_layers())
+    for verb, name in (("squared_error", "images"), ("expected_composite", "presence")):
+        mixed = inputs | {name: inputs[name].detach().float()}
+        with pytest.raises(ValueError, match=f"{name} is torch.float32 on cpu but layers.colour"):
+            evaluate(verb, air3d.render, mixed, SELECTION)
+
+
+@pytest.mark.parametrize("backend", [cpu, reference_composite], ids=["cpu", "reference"])
+@pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.parametrize("verb", VERBS)
+def test_nan_in_a_log_weight_comes_out(verb, backend, place):
+    """It is no sign that a layer is not there: be it the first of those merged, the last or alone.
+
+    Elsewhere all is as it was.
+    """
+    inputs = {name: part.detach() for name, part in inputs_of(random_layers()).items()}
+    inputs["log_weight"] = torch.full_like(inputs["log_weight"], 2.0)
+    selection = torch.tensor([[0, 1], [place, -1]])
+    truth = evaluate(verb, backend, inputs, selection)
+    inputs["log_weight"][0, place, 1, 2] = torch.nan
+    values = evaluate(verb, backend, inputs, selection)
+    alpha = 1 if len(values) > 1 else None  # which hangs on no log-weight
+    for number, (value, true_value) in enumerate(zip(values, truth, strict=True)):
+        images = [value[0]] if verb == "expected_composite" else value[0]
+        assert all(image.isnan().any() for image in images) or number == alpha
+        assert torch.equal(value[1], true_value[1])
+
+
+@pytest.mark.parametrize("behind", ["colour", "image", "images"])
+@pytest.mark.parametrize("wanted", [True, False])
+def test_backward_operation_obeys_torch(behind, wanted):
+    """The background's gradient has its shape, also if nobody wants it."""
+    inputs = inputs_of(random_layers(size=(2, 3)), torch.float32)
+    layers = [inputs[n].detach() for n in ("colour", "log_weight", "log_transmittance", "depth")]
+    background = {"colour": torch.rand(3), "image": torch.rand(1, 2, 3, 3)}.get(
+        behind, torch.rand(2, 2, 3, 3)
+    )
+    images = torch.ops.air3d.composite.default(*layers, background, SELECTION)
+    arguments = (layers, background, SELECTION, [torch.rand_like(i) for i in images], wanted)
+    torch.library.opcheck(torch.ops.air3d.composite_backward.default, arguments)
+
+
+def test_gradient_of_a_shared_background_is_summed_in_float64():
+    """2^24 is the largest number to which float32 can still add 1."""
+    layers = Layers(
+        torch.zeros(3, 1, 1, 1, 3), torch.full((3, 1, 1, 1), -math.inf), torch.zeros(3, 1, 1, 1)
+    )
+    background = torch.zeros(1, 1, 1, 3, requires_grad=True)
+    rgb = composite(layers, torch.tensor([[0]]), background).rgb[:, 0, 0, 0, 0]
+    upstream = torch.tensor([2.0**24, 1.0, 1.0])
+    (gradient,) = torch.autograd.grad(rgb, background, upstream)
+    assert gradient[0, 0, 0, 0].item() == 2.0**24 + 2.0
+
+
+def test_the_reference_composites_where_it_is_asked_for():
+    inputs = inputs_of(random_layers())
+    layers = Layers(*(inputs[n] for n in ("colour", "log_weight", "log_transmittance", "depth")))
+    image = composite(layers, SELECTION, COLOUR, backend="reference").rgb
+    assert torch.equal(image, reference_composite.composite(layers, SELECTION, COLOUR).rgb)
+    assert "air3d" not in image.grad_fn.name()
+    with pytest.raises(ValueError, match="backend must be auto, cpu or reference, got 'fast'"):
+        composite(layers, SELECTION, COLOUR, backend="fast")

@@ -28,6 +28,7 @@ from air3d.render import (
     Instances,
     Layers,
     Light,
+    ambient_light,
     composite,
     cpu,
     directional_light,
@@ -38,20 +39,22 @@ from air3d.render import (
 from air3d.render.composite import join, visibility
 from air3d.render.cpu import ground_kernels
 from air3d.render.ground import Ground, checkerboard, ground_layer, plain_ground, view_ground
-from air3d.render.reference import blur_radius
+from air3d.render.layers import blur_radius
 from air3d.scene import MeshBank
 from air3d.scene.spec import RenderSpec
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LIGHT, DARK = (0.9, 0.8, 0.7), (0.1, 0.3, 0.2)
 WIDE = RenderSpec(sigma=1e-3, gamma=1e-2, near=1.0, far=10.0)
-SUN = directional_light((0.5, -0.4, 0.8), ambient=(0.3, 0.4, 0.5), diffuse=(0.7, 0.5, 0.6))
-LAMP = point_light((0.6, -0.8, 0.7), ambient=(0.3, 0.4, 0.5), diffuse=(0.7, 0.5, 0.6))
+STRENGTHS = {"ambient": (0.3, 0.4, 0.5), "diffuse": (0.7, 0.5, 0.6)}
+SUN = directional_light((0.5, -0.4, 0.8), **STRENGTHS).to(dtype=torch.float64)
+LAMP = point_light((0.6, -0.8, 0.7), **STRENGTHS).to(dtype=torch.float64)
+BLACK = torch.zeros(3).double()
 LIGHTS = {"sun": SUN, "lamp": LAMP}
 GROUNDS = {
-    "plain": plain_ground(LIGHT, height=0.1),
-    "board": checkerboard(LIGHT, DARK, 0.3, height=-0.05),
-    "table": checkerboard(LIGHT, DARK, 0.3, half_extents=(0.7, 0.5)),
+    "plain": plain_ground(LIGHT, height=0.1).to(dtype=torch.float64),
+    "board": checkerboard(LIGHT, DARK, 0.3, height=-0.05).to(dtype=torch.float64),
+    "table": checkerboard(LIGHT, DARK, 0.3, half_extents=(0.7, 0.5)).to(dtype=torch.float64),
 }
 
 
@@ -195,7 +198,8 @@ def test_a_rectangle_is_what_its_mesh_shows():
     """Colour, depth, log-weight and coverage, at its soft sides too, but not at the mesh's seam."""
     view, (x, y), z = view_from((0.4, -2.6, 1.9), (0.0, 0.1, 0.1), (96, 80), 0.6), (0.7, 0.5), 0.1
     truth = quad_layers(view, (x, y), z, SUN)
-    layers = ground_layer(plain_ground(LIGHT, height=z, half_extents=(x, y)), view, SUN, SOFT)
+    ground = plain_ground(LIGHT, height=z, half_extents=(x, y)).to(dtype=torch.float64)
+    layers = ground_layer(ground, view, SUN, SOFT)
     corners = [(-x, -y, z), (x, -y, z), (x, y, z), (-x, y, z)]
     reach = math.sqrt(blur_radius(SOFT.sigma))
     sides = zip(corners, corners[1:] + corners[:1], strict=True)
@@ -215,7 +219,7 @@ def test_a_rectangle_is_what_its_mesh_shows():
 
 def test_depth_is_that_of_the_plane():
     view = VIEWS["horizon"]
-    layers = ground_layer(plain_ground(LIGHT, height=0.1), view, SUN, WIDE)
+    layers = ground_layer(GROUNDS["plain"], view, SUN, WIDE)
     depth = layers.depth[0, 0]
     rows, columns = torch.nonzero((depth > 0) & (depth < 50), as_tuple=True)
     pixels = torch.stack([columns, rows, torch.full_like(rows, 1)], dim=1).double()
@@ -229,7 +233,7 @@ def test_depth_is_that_of_the_plane():
 
 def test_nothing_is_seen_above_the_horizon():
     view = view_from((0.0, -2.0, 0.5), (0.0, 0.0, 0.5), (16, 16))
-    layers = ground_layer(plain_ground(LIGHT), view, SUN, SOFT)
+    layers = ground_layer(plain_ground(LIGHT).to(dtype=torch.float64), view, SUN, SOFT)
     assert (layers.log_weight[0, 0, :7] == -math.inf).all()
     assert not layers.colour[0, 0, :7].any() and not layers.depth[0, 0, :7].any()
     assert (layers.log_transmittance[0, 0, 9:] < -30).all()
@@ -238,8 +242,8 @@ def test_nothing_is_seen_above_the_horizon():
 def test_squares_lie_where_they_are_said_to():
     """The square in the quadrant of positive x and y is of the first colour, its neighbours not."""
     view = view_from((0.0, -1e-3, 3.0), (0.0, 0.0, 0.0), (64, 64), 0.3)
-    board = checkerboard(LIGHT, DARK, 0.2)
-    light = directional_light((0.0, 0.0, 1.0), ambient=1.0, diffuse=0.0)
+    board = checkerboard(LIGHT, DARK, 0.2).to(dtype=torch.float64)
+    light = ambient_light().to(dtype=torch.float64)
     colour = ground_layer(board, view, light, SOFT).colour[0, 0]
     points = torch.tensor([[0.1, 0.1], [0.1, -0.1], [-0.1, -0.1], [-0.1, 0.1], [0.3, 0.1]])
     seen = project(view, torch.cat([points, torch.zeros(5, 1)], dim=1).double()[None]).pixels[0]
@@ -252,9 +256,9 @@ def test_a_checkerboard_is_averaged_over_pixels():
     """A small image is what a 16 times finer one averages to, also where squares are too small."""
     small, fine = (
         ground_layer(
-            checkerboard((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 0.1),
+            checkerboard((1.0, 1.0, 1.0), (0.0, 0.0, 0.0), 0.1).to(dtype=torch.float64),
             view_from((0.3, -1.0, 0.5), (0.0, 0.2, 0.1), (size, size)),
-            directional_light((0.0, 0.0, 1.0), ambient=1.0, diffuse=0.0),
+            ambient_light().to(dtype=torch.float64),
             SOFT,
         ).colour[0, 0, ..., 0]
         for size in (32, 512)
@@ -268,7 +272,7 @@ def test_a_checkerboard_is_averaged_over_pixels():
 @pytest.mark.parametrize("ground", ["plain", "board"])
 def test_a_checkerboard_tells_the_azimuth(ground):
     """Turned about the vertical, a plain plane looks the same and a checkerboard does not."""
-    light = directional_light((0.0, 0.0, 1.0), ambient=0.5, diffuse=0.5)
+    light = directional_light((0.0, 0.0, 1.0)).to(dtype=torch.float64)
     colours = []
     for azimuth in (0.3, 1.3):
         eye = (2.0 * math.sin(azimuth), -2.0 * math.cos(azimuth), 1.5)
@@ -298,7 +302,7 @@ def test_the_plane_does_not_swallow_what_stands_on_it():
     """
     layers = on_the_table(camera((64, 64)).to(dtype=torch.float64))
     visible = visibility(layers, torch.tensor([[0, 1, 2, 3]]))[0, 0]
-    alpha = composite(layers, torch.tensor([[0, 1, 2]]), torch.zeros(3)).alpha[0, 0]
+    alpha = composite(layers, torch.tensor([[0, 1, 2]]), BLACK).alpha[0, 0]
     # The objects' depth, from their log-weight.
     blur = SOFT.gamma * (SOFT.far - SOFT.near)
     ahead = (layers.log_weight[0, :3].amax(dim=0) - layers.log_weight[0, 3]) * blur
@@ -313,9 +317,9 @@ def test_the_plane_does_not_swallow_what_stands_on_it():
 def test_the_plane_behind_objects_may_be_their_background():
     """Its image as background gives the same picture but for the objects' soft edges."""
     layers = on_the_table(camera((64, 64)).to(dtype=torch.float64))
-    merged = composite(layers, torch.tensor([[0, 1, 2, 3], [3, -1, -1, -1]]), torch.zeros(3)).rgb
+    merged = composite(layers, torch.tensor([[0, 1, 2, 3], [3, -1, -1, -1]]), BLACK).rgb
     over = composite(layers, torch.tensor([[0, 1, 2]]), merged[:, 1]).rgb[0, 0]
-    alpha = composite(layers, torch.tensor([[0, 1, 2]]), torch.zeros(3)).alpha[0, 0]
+    alpha = composite(layers, torch.tensor([[0, 1, 2]]), BLACK).alpha[0, 0]
     crisp = (alpha == 0) | (alpha > 0.99)
     difference = (over - merged[0, 0]).abs().amax(dim=-1)[crisp]
     assert crisp.double().mean() > 0.9 and (difference < 0.02).double().mean() > 0.98
@@ -370,8 +374,8 @@ def test_results_do_not_depend_on_threads():
 
 
 def test_float32_stays_float32():
-    view = VIEWS["down"].to(dtype=torch.float32)
-    ground_layer(GROUNDS["table"], view, LAMP, SOFT)
+    parts = (part.to(dtype=torch.float32) for part in (GROUNDS["table"], VIEWS["down"], LAMP))
+    ground_layer(*parts, SOFT)
     signatures = [s for s in ground_kernels.trace.signatures if "float64" not in str(s)]
     assert signatures
     for signature in signatures:
@@ -386,11 +390,60 @@ def test_operation_obeys_torch():
     torch.library.opcheck(torch.ops.air3d.trace_ground.default, (params, [4, 5], settings))
 
 
+def test_a_second_colour_makes_a_batch():
+    """One first colour goes with many second ones, as it does with many heights."""
+    seconds = torch.rand(2, 3)
+    board = checkerboard(LIGHT, seconds, 0.3)
+    assert len(board) == 2 and board.height.shape == (2,)
+    every = ground_layer(board.to(dtype=torch.float64), VIEWS["down"], SUN, SOFT)
+    one = checkerboard(LIGHT, seconds[1], 0.3).to(dtype=torch.float64)
+    alone = ground_layer(one, VIEWS["down"], SUN, SOFT)
+    assert torch.equal(every.colour[1], alone.colour[0])
+
+
+def test_no_cameras_see_no_planes():
+    """As an empty batch of scenes has no layers."""
+    nobody = VIEWS["down"][:0]
+    leaf = nobody.world_to_camera.detach().requires_grad_()
+    view = Camera(leaf, nobody.intrinsics, nobody.image_size)
+    layers = ground_layer(GROUNDS["table"], view, SUN, SOFT)
+    assert layers.colour.shape == (0, 1, 12, 16, 3)
+    assert torch.autograd.grad(layers.colour.sum(), leaf)[0].shape == (0, 4, 4)
+
+
+def nan_in(tensor: Tensor) -> Tensor:
+    """Return it with its first number NaN."""
+    changed = tensor.detach().clone()
+    changed.view(-1)[0] = torch.nan
+    return changed
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"ground": GROUNDS["plain"].to(dtype=torch.float32)}, "ground is torch.float32 on cpu"),
+        ({"light": SUN.to(dtype=torch.float32)}, "light is torch.float32 on cpu"),
+        ({"light": replace(SUN, specular=SUN.diffuse)}, "light must have no specular part"),
+        ({"light": replace(SUN, source=nan_in(SUN.source))}, "light must hold numbers, got NaN"),
+        (
+            {"view": replace(VIEWS["down"], intrinsics=nan_in(VIEWS["down"].intrinsics))},
+            "intrinsics must hold numbers, got NaN",
+        ),
+    ],
+)
+def test_what_the_plane_refuses(change, message):
+    arguments = {"ground": GROUNDS["plain"], "view": VIEWS["down"], "light": SUN} | change
+    with pytest.raises(ValueError, match=f"ground_layer: {message}"):
+        ground_layer(*arguments.values(), SOFT)
+
+
 def test_wrong_arguments_are_named():
     with pytest.raises(ValueError, match="square must be a positive length .* got 0"):
         checkerboard(LIGHT, DARK, 0.0)
-    with pytest.raises(ValueError, match=r"half_extents must be two positive .* got \(1.0, -1.0\)"):
+    with pytest.raises(
+        ValueError, match=r"plain_ground: half_extents must be .* got \(1.0, -1.0\)"
+    ):
         plain_ground(LIGHT, half_extents=(1.0, -1.0))
-    three = plain_ground(torch.rand(3, 3))
+    three = plain_ground(torch.rand(3, 3).double())
     with pytest.raises(ValueError, match="camera must hold 1 or 3 rows .* got 2"):
         ground_layer(three, VIEWS["both"], SUN, SOFT)

@@ -163,7 +163,7 @@ def test_a_fragment_projects_back_to_its_pixel(backend):
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_two_halves_of_a_face_are_one_fragment(backend):
-    """Even where the blur of both reaches; without cutting, such faces do not show at all."""
+    """Even where the blur of both reaches; uncut, where the plane is nearer, it shows whole."""
     face = torch.tensor([[[-0.7, -0.6, 0.2], [0.8, -0.5, 1.0], [0.1, 0.7, 1.3]]])
     alone = torch.tensor([0]), torch.tensor([1])
     options = {"image_size": (24, 24), "blur_radius": 0.04, "backend": backend}
@@ -290,6 +290,20 @@ def test_faces_may_be_shared_by_images(backend):
         ]
         total += torch.autograd.grad(maps, leaf, upstream)[0]
     torch.testing.assert_close(gradient, total)
+
+
+@pytest.mark.parametrize("name", MAPS)
+@pytest.mark.parametrize("z_clip", [None, 0.6])
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_nan_from_above_is_not_hidden(backend, z_clip, name):
+    """Who sees no NaN in a gradient should be sure that there was none."""
+    leaf = soup(7).requires_grad_()
+    fragments = in_two_images(leaf, z_clip=z_clip, backend=backend)
+    part = getattr(fragments, name)
+    upstream = torch.ones_like(part)
+    hit = fragments.pix_to_face >= 0
+    upstream[hit.nonzero()[0].tolist()[0]] = torch.nan
+    assert torch.autograd.grad(part, leaf, upstream)[0].isnan().any()
 
 
 def test_clipping_goes_with_blur():

@@ -5,6 +5,7 @@ import pytest
 import torch
 from conftest import ROOT
 from render_cases import one_thread  # noqa: F401 (a fixture)
+from run_pytorch3d_tests import is_missing
 from torch import Tensor
 
 from air3d.render.fragments import Fragments, pixel_centres
@@ -89,3 +90,10 @@ def has_clamped_fragment(golden: dict[str, Tensor]) -> Tensor:
     faces = torch.zeros(len(golden["face_verts"]), dtype=torch.bool)
     faces[shown[clamped]] = True
     return faces
+
+
+def test_only_what_is_not_here_is_missing_from_pytorch3ds_tests():
+    """A failure that happens to name something with _C in it is a failure."""
+    assert is_missing("AttributeError: module 'pytorch3d._C' has no attribute 'knn_points_idx'")
+    assert is_missing("RuntimeError: Found no NVIDIA driver on your system.")
+    assert not is_missing("AssertionError: MAX_COLOUR and BLUR_CLIP differ")

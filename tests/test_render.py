@@ -6,6 +6,7 @@ import sys
 from dataclasses import replace
 from multiprocessing import get_all_start_methods, get_context
 
+import numpy as np
 import pytest
 import torch
 from conftest import ROOT
@@ -14,7 +15,6 @@ from render_cases import (
     SOFT,
     Scene,
     camera,
-    merge,
     one_thread,  # noqa: F401 (a fixture)
     random_scene,
     tetrahedron,
@@ -27,12 +27,25 @@ from air3d.render import (
     Layers,
     composite,
     cpu,
+    ground_view,
+    instances,
     point_light,
     prefix_selection,
+    reference,
+    reference_fragments,
+    reference_ground,
     render,
     render_depth,
 )
-from air3d.render.cpu import composite_kernels, depth_kernels, layer_kernels, vertex_kernels
+from air3d.render.cpu import (
+    composite_kernels,
+    depth_kernels,
+    fragment_kernels,
+    ground_kernels,
+    layer_kernels,
+    vertex_kernels,
+    visibility_kernels,
+)
 from air3d.render.instances import place
 from air3d.scene import ABSENT, MeshBank
 from air3d.scene.spec import RenderSpec
@@ -97,7 +110,7 @@ def test_gradients_are_those_of_finite_differences(backend, lamp, name):
         inputs = with_input(scene, name, value)
         layers = inputs.layers(backend, WIDE)
         selection = torch.tensor([[0, 1, 2], [1, -1, -1]])
-        images = merge(layers, selection, inputs.background, backend)
+        images = composite(layers, selection, inputs.background, backend=backend)
         log_weight = finite(layers.log_weight)
         return layers.colour, log_weight, layers.log_transmittance, images.rgb, images.alpha
 
@@ -263,6 +276,27 @@ def test_float32_stays_float32():
             assert "float32" in types.getvalue() and "float64" not in types.getvalue(), name
 
 
+@pytest.mark.parametrize(
+    ("name", "original", "copies"),
+    [
+        ("MIN_DEPTH", instances, (layer_kernels, vertex_kernels, depth_kernels)),
+        ("MAX_DEPTH", instances, (layer_kernels, depth_kernels)),
+        ("EPSILON", reference, (layer_kernels, depth_kernels)),
+        ("EPSILON", reference_fragments, (fragment_kernels,)),
+        ("CLIP_EPSILON", reference_fragments, (fragment_kernels,)),
+        ("MIN_DESCENT", reference_ground, (ground_kernels,)),
+        ("FAR_INSIDE", reference_ground, (ground_kernels,)),
+        ("SHARPEST", reference_ground, (ground_kernels,)),
+        ("TINY", ground_view, (ground_kernels,)),
+        ("HIDDEN", composite_kernels, (visibility_kernels, layer_kernels)),
+    ],
+)
+def test_kernels_constants_are_the_references(name, original, copies):
+    """Kernels hold copies of their own: Numba's cache would not notice a change elsewhere."""
+    for kernels in copies:
+        assert getattr(kernels, name) == np.float32(getattr(original, name)), kernels.__name__
+
+
 def test_results_do_not_depend_on_threads():
     """The same bits from one thread, from two, and from two again."""
     scene = random_scene(1, batch=8, objects=3, image_size=(32, 32)).to(torch.float32)
@@ -360,6 +394,22 @@ def two_scenes() -> dict[str, torch.Tensor]:
     }
 
 
+def no_scenes() -> dict[str, torch.Tensor]:
+    return {name: field[:0] for name, field in two_scenes().items()}
+
+
+def with_nan(name: str) -> dict:
+    """Return a change to a tiny scene: NaN in an input, by name, also of an object that is there.
+
+    Its last object, which is absent, may hold anything.
+    """
+    scene = tiny_scene()
+    value = scene.inputs[name].detach().clone()
+    value.view(-1)[0] = torch.nan
+    changed = with_input(scene, name, value)
+    return {part: getattr(changed, part) for part in ("poses", "scale", "tint", "camera", "light")}
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -367,6 +417,12 @@ def two_scenes() -> dict[str, torch.Tensor]:
         ({"poses": torch.eye(4).expand(1, 3, 4, 4)}, "bank is torch.float64"),
         ({"camera": camera((12, 16))}, "camera is torch.float32"),
         ({"camera": three_cameras(), **two_scenes()}, "identity must hold 1 or 3 rows .* got 2"),
+        ({"camera": three_cameras(), **no_scenes()}, "camera must hold 1 or 0 rows .* got 3"),
+        (with_nan("poses"), "object_to_world must hold numbers, got NaN"),
+        (with_nan("scale"), "scale must hold numbers, got NaN"),
+        (with_nan("tint"), "colour must hold numbers, got NaN"),
+        (with_nan("world_to_camera"), "camera must hold numbers, got NaN"),
+        (with_nan("intrinsics"), "intrinsics must hold numbers, got NaN"),
     ],
 )
 def test_wrong_arguments_are_named(change, message):
@@ -375,6 +431,60 @@ def test_wrong_arguments_are_named(change, message):
         scene.layers("auto")
     with pytest.raises(ValueError, match=message):
         render_depth(scene.bank, scene.instances, scene.camera)
+
+
+@pytest.mark.parametrize("name", ["source", "ambient", "diffuse"])
+def test_nan_in_the_light_is_named(name):
+    with pytest.raises(ValueError, match="must hold numbers, got NaN"):
+        replace(tiny_scene(), **with_nan(name)).layers("cpu")
+
+
+def test_what_is_too_large_still_shows_nothing():
+    """Unlike NaN: an infinite pose is farther than any camera sees."""
+    scene = tiny_scene()
+    poses = scene.poses.detach().clone()
+    poses[0, 0, 0, 3] = torch.inf
+    layers = replace(scene, poses=poses).layers("cpu")
+    assert (layers.log_weight[0, 0] == -torch.inf).all()
+    assert (layers.log_weight[0, 1] > -torch.inf).any()
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_other_precisions_are_refused(backend):
+    """In one sentence, by the reference too: half precisions have no digits for a depth."""
+    scene = tiny_scene().to(torch.bfloat16)
+    with pytest.raises(ValueError, match="object_to_world must be float32 or float64, got torch.b"):
+        scene.layers(backend)
+
+
+def bad_vertex(number: float, threads: int) -> list[torch.Tensor]:
+    """Rasterize two layers, of which the first has a corner beyond all numbers, and go back."""
+    scene = random_scene(8, batch=1, objects=2, image_size=(40, 36)).to(torch.float32)
+    projected = cpu.project(scene.bank, place(scene.instances, scene.camera, scene.light))
+    vertices = projected.vertices.detach().clone()
+    vertices[0, scene.bank.num_vertices[projected.mesh[0]] - 1, 0] = number
+    leaves = [vertices.requires_grad_(), projected.colours.detach().requires_grad_()]
+    projected = replace(projected, vertices=leaves[0], colours=leaves[1])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(threads)
+        layers = cpu.rasterize_layers(projected, SOFT, with_depth=False)
+        maps = [layers.colour, finite(layers.log_weight), layers.log_transmittance]
+        gradients = torch.autograd.grad(random_loss(*maps), leaves)
+    finally:
+        torch.set_num_threads(before)
+    return [*maps, *gradients]
+
+
+@pytest.mark.parametrize("number", [torch.nan, torch.inf, -torch.inf])
+def test_a_bad_vertex_stays_in_its_layer(number):
+    """The next layer is what it is beside a good one, on any number of threads."""
+    truth, one, two = bad_vertex(0.0, 1), bad_vertex(number, 1), bad_vertex(number, 2)
+    assert all(map(torch.equal, one, two))
+    for value, true_value in zip(one, truth, strict=True):
+        assert torch.equal(value[1], true_value[1]) and value.isfinite().all()
+    reached = one[2][0] < 0  # other faces than the corner's
+    assert reached.any() and one[4][0].any()
 
 
 def test_an_unknown_backend_is_named():

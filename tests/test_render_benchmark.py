@@ -1,12 +1,19 @@
 """benchmark.py: writes its figures with where they come from; refuses bad options."""
 
 import json
+import sys
+import time
 
 import pytest
 import torch
 
-from air3d.benchmarks import Workload, arithmetic_floor, build_scenes
+from air3d.benchmarks import Workload, arithmetic_floor, build_scenes, stage_times
+from air3d.benchmarks import measure as measure_step
+from air3d.benchmarks.floor import ROOM, _projected_faces
 from air3d.benchmarks.measure import peak_memory
+from air3d.benchmarks.workloads import SOFTNESS
+from air3d.render import rasterize
+from air3d.render.layers import blur_radius
 
 TINY = ("--images", "2", "1", "--objects", "2", "--faces", "20", "--size", "16", "--runs", "1")
 
@@ -49,3 +56,50 @@ def test_the_floor_counts_what_faces_reach():
     floor = arithmetic_floor(scenes)
     disc = 3.14 * (0.2 / 3.2 / 0.354 * 32) ** 2
     assert 2 * disc < floor.fragments < floor.box_tests
+
+
+def test_the_floor_counts_more_fragments_than_lists_have_room_for():
+    """Small pixels on a fine mesh; as many as lists with room for every face hold."""
+    scenes = build_scenes(Workload(images=1, size=8, faces=1280, objects=2))
+    faces = _projected_faces(scenes)
+    first = torch.arange(2) * 1280
+    fragments = rasterize(
+        faces.flatten(0, 1),
+        first,
+        torch.full_like(first, 1280),
+        image_size=(8, 8),
+        blur_radius=blur_radius(SOFTNESS.sigma),
+        faces_per_pixel=1280,
+    )
+    shown = fragments.pix_to_face >= 0
+    assert shown[..., ROOM].any()
+    assert arithmetic_floor(scenes).fragments == shown.sum()
+
+
+class ColdStep:
+    """A step whose first run is slow, forward and backward, as where kernels are compiled."""
+
+    def __init__(self) -> None:
+        self.leaf = torch.ones(3, requires_grad=True)
+        self.runs = 0
+
+    def __call__(self) -> torch.Tensor:
+        self.runs += 1
+        if self.runs == 1:
+            time.sleep(0.05)
+        return 2.0 * self.leaf
+
+
+def test_a_cold_start_does_not_make_a_step_slow(monkeypatch):
+    monkeypatch.setattr(sys.modules["air3d.benchmarks.measure"], "SLOW", 40.0)
+    step = ColdStep()
+    cost = measure_step(step, [step.leaf], runs=5)
+    assert step.runs == 2 + 5 and cost.total < 40.0
+
+
+def test_stages_are_timed_when_warm():
+    backward = []
+    leaf = torch.ones(3, requires_grad=True)
+    leaf.register_hook(lambda gradient: backward.append(gradient))
+    stage_times(lambda: 2.0 * leaf, [leaf], runs=3)
+    assert len(backward) == 1 + 3

@@ -38,3 +38,9 @@ def test_compilation_is_announced_until_kernels_are_kept(tmp_path):
     with open(f"{kept}/layer_kernels.rasterize-1.py311.nbi", "wb"):
         pass
     assert "compiled" not in run(tmp_path).stderr
+
+
+def test_the_backend_can_be_imported_where_numba_compiles_nothing():
+    program = "import air3d.render.cpu"
+    environment = {**os.environ, "NUMBA_DISABLE_JIT": "1"}
+    subprocess.run([sys.executable, "-c", program], cwd=ROOT, env=environment, check=True)

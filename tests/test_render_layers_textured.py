@@ -7,14 +7,21 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from render_cases import SOFT, Scene, merge, one_thread, random_scene  # noqa: F401
+from render_cases import SOFT, Scene, one_thread, random_scene  # noqa: F401
 from test_render import WIDE, finite, random_loss, tiny_scene, with_input, worst
 
 from air3d.geometry import Camera
-from air3d.render import Instances, ambient_light, prefix_selection, render, render_layers
+from air3d.render import (
+    Instances,
+    ambient_light,
+    composite,
+    prefix_selection,
+    render,
+    render_layers,
+)
 from air3d.render.blend import softmax_alpha_blend
+from air3d.render.layers import blur_radius
 from air3d.render.rasterize import rasterize
-from air3d.render.reference import blur_radius
 from air3d.render.shade import texels
 from air3d.render.surfaces import pack_instances, project_faces
 from air3d.scene import ABSENT, Mesh, MeshBank
@@ -120,7 +127,7 @@ def test_cpu_agrees_with_the_float64_reference(image_size, dtype, tolerance):
 
     def evaluate(scene: Scene, backend: str):
         layers = scene.layers(backend, with_depth=dtype == torch.float64)
-        images = merge(layers, prefix_selection(3), scene.background, backend)
+        images = composite(layers, prefix_selection(3), scene.background, backend=backend)
         parts = [part for part in (images.rgb, images.depth) if part is not None]
         loss = random_loss(layers.colour, *parts)
         return images.rgb, torch.autograd.grad(loss, list(scene.inputs.values()))

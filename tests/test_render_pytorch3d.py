@@ -19,6 +19,7 @@ from air3d.render.blend import (
     softmax_rgb_blend,
 )
 from air3d.render.fragments import Fragments, RasterSettings
+from air3d.render.layers import blur_radius
 from air3d.render.pytorch3d import (
     cameras_to_pytorch3d,
     lights_to_pytorch3d,
@@ -26,7 +27,6 @@ from air3d.render.pytorch3d import (
 )
 from air3d.render.pytorch3d import rasterize as rasterize_by_pytorch3d
 from air3d.render.rasterize import rasterize
-from air3d.render.reference import blur_radius
 from air3d.render.shade import gouraud_shading, phong_shading
 from air3d.render.surfaces import project_faces
 
@@ -218,7 +218,7 @@ def test_the_backend_finds_the_same_fragments(pytorch3d, z_clip):
 def test_no_faces_are_no_fragments(pytorch3d):
     settings = RasterSettings((4, 6), 0.0, 2, True, False, False)
     none = torch.zeros(3, dtype=torch.int64)
-    fragments = rasterize_by_pytorch3d(torch.zeros(0, 3, 3), none, none, settings)
+    fragments = rasterize_by_pytorch3d(torch.zeros(0, 3, 3), none, none, none[:0], settings)
     assert fragments.pix_to_face.shape == (3, 4, 6, 2) and (fragments.pix_to_face == -1).all()
 
 
@@ -229,9 +229,9 @@ def test_what_pytorch3d_cannot_hold_is_refused(pytorch3d):
     with pytest.raises(
         ValueError, match=r"must be torch\.float32 for PyTorch3D, got torch\.float64"
     ):
-        rasterize_by_pytorch3d(torch.zeros(1, 3, 3).double(), 0 * one, one, settings)
+        rasterize_by_pytorch3d(torch.zeros(1, 3, 3).double(), 0 * one, one, -one, settings)
     with pytest.raises(ValueError, match="of the 1 packed faces"):
-        rasterize_by_pytorch3d(torch.zeros(1, 3, 3), one, one, settings)
+        rasterize_by_pytorch3d(torch.zeros(1, 3, 3), one, one, -one, settings)
     skewed = view.camera.intrinsics + torch.tensor([[0.0, 1.0, 0.0], [0.0] * 3, [0.0] * 3])
     with pytest.raises(ValueError, match="intrinsics must be"):
         cameras_to_pytorch3d(replace(view.camera, intrinsics=skewed))
@@ -255,6 +255,6 @@ def test_without_pytorch3d_the_remedy_is_named(monkeypatch):
     settings = RasterSettings((4, 6), 0.0, 2, True, False, False)
     none = torch.zeros(1, dtype=torch.int64)
     with pytest.raises(ImportError, match="PyTorch3D is needed here .* install it as"):
-        rasterize_by_pytorch3d(torch.zeros(0, 3, 3), none, none, settings)
+        rasterize_by_pytorch3d(torch.zeros(0, 3, 3), none, none, none[:0], settings)
     with pytest.raises(ImportError, match="PyTorch3D is needed here"):
         cameras_to_pytorch3d(single().view.camera)

@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 import torch
-from render_cases import SOFT, merge, one_thread, random_scene  # noqa: F401 (a fixture)
+from render_cases import SOFT, one_thread, random_scene  # noqa: F401 (a fixture)
 from test_render import WIDE, finite, random_loss, tiny_scene, with_input, worst
 
 from air3d.render import (
+    composite,
     ground_layer,
     join,
     pack_instances,
@@ -20,7 +21,7 @@ from air3d.render import (
     render_with_depth,
     softmax_alpha_blend,
 )
-from air3d.render.reference import blur_radius
+from air3d.render.layers import blur_radius
 from air3d.scene import ABSENT
 
 BACKENDS = ("reference", "cpu")
@@ -36,7 +37,7 @@ def test_gradients_are_those_of_finite_differences(backend, name):
 
     def outputs(value):
         layers = with_input(scene, name, value).layers(backend, WIDE, with_depth=True)
-        images = merge(layers, torch.tensor([[0, 1, 2]]), scene.background, backend)
+        images = composite(layers, torch.tensor([[0, 1, 2]]), scene.background, backend=backend)
         return layers.depth, finite(layers.log_weight), layers.colour, images.depth
 
     value = scene.inputs[name].detach().requires_grad_()
@@ -52,7 +53,7 @@ def test_cpu_agrees_with_the_float64_reference(seed, dtype, tolerance):
 
     def evaluate(scene, backend):
         layers = scene.layers(backend, with_depth=True)
-        images = merge(layers, prefix_selection(3), scene.background, backend)
+        images = composite(layers, prefix_selection(3), scene.background, backend=backend)
         inputs = [scene.inputs[name] for name in GEOMETRY]
         loss = random_loss(layers.depth, images.depth, images.rgb)
         return (layers.depth, images.depth), torch.autograd.grad(loss, inputs)
@@ -128,10 +129,10 @@ def test_within_the_outline_depth_is_crisp():
 
 def test_objects_keep_their_depth_beside_the_ground():
     scene = random_scene(7, batch=1, objects=2, image_size=(24, 24))
-    ground = plain_ground((0.5, 0.5, 0.5), height=-2.0)
+    ground = plain_ground((0.5, 0.5, 0.5), height=-2.0).to(dtype=torch.float64)
     plane = ground_layer(ground, scene.camera, scene.light, SHARP)
     layers = join([scene.layers("cpu", SHARP, with_depth=True), plane])
-    images = merge(layers, torch.tensor([[0, 1, -1], [0, 1, 2]]), scene.background, "cpu")
+    images = composite(layers, torch.tensor([[0, 1, -1], [0, 1, 2]]), scene.background)
     covered = layers.log_transmittance[0, :2].sum(dim=0) < -20.0
     alone, together = images.depth[0]
     assert covered.any() and not covered.all()

@@ -28,6 +28,7 @@ from air3d.render.blend import (
     softmax_alpha_blend,
     softmax_rgb_blend,
 )
+from air3d.render.checks import check_colour
 from air3d.render.fragments import Fragments
 from air3d.render.mixing import mix_rows, mix_rows_reference
 from air3d.render.shade import gouraud_shading, interpolate, phong_shading, texels
@@ -534,6 +535,33 @@ def test_errors_say_what_is_wanted():
         with_texture(view.surfaces, torch.rand(3, 2, 2, 3), torch.rand(3, 2), view.surfaces.faces)
     with pytest.raises(ValueError, match="faces_uvs must have a row for each of the 8"):
         with_texture(view.surfaces, torch.rand(1, 2, 2, 3), torch.rand(3, 2), one.faces)
+    uvs = torch.rand(3, 2).double()
+    beyond = view.surfaces.faces.clone().fill_(3)
+    for number in (3, -1):
+        with pytest.raises(ValueError, match=rf"faces_uvs must name the 3 rows .* 0, got {number}"):
+            with_texture(view.surfaces, torch.rand(1, 2, 2, 3), uvs, beyond.fill_(number))
+    with pytest.raises(ValueError, match="faces must name the 5 rows of what they interp.* got 5"):
+        mix_rows(torch.rand(5, 3), torch.tensor([[0, 5]]), torch.rand(1, 2))
+    single = view.light.to(dtype=torch.float32)
+    for shading in (gouraud_shading, phong_shading):
+        with pytest.raises(ValueError, match="light is torch.float32 on cpu but surfaces is"):
+            shading(fragments, view.surfaces, view.camera, single)
+    with pytest.raises(ValueError, match="camera is torch.float32 on cpu but surfaces is"):
+        project_faces(view.surfaces, view.camera.to(dtype=torch.float32))
+    lost = replace(view.camera, intrinsics=torch.full_like(view.camera.intrinsics, torch.nan))
+    with pytest.raises(ValueError, match="intrinsics must hold numbers, got NaN"):
+        project_faces(view.surfaces, lost)
+    with pytest.raises(ValueError, match="background is torch.float32 on cpu but colours is"):
+        softmax_alpha_blend(colours, fragments, softness=SOFT, background=torch.zeros(3))
+    for size in ((), (1,), (4,)):
+        # By a check of its own, as these tests check the shapes of the verbs' arguments.
+        with pytest.raises(ValueError, match=r"blend: background must be one colour \[3\], got"):
+            check_colour("blend", torch.zeros(size).double(), "colours", colours)
+    uneven = point_light((0.0, 0.0, 1.0))
+    for name in ("ambient", "diffuse"):
+        object.__setattr__(uneven, name, torch.rand(2, 3))
+    with pytest.raises(ValueError, match="must hold as many rows, got 1, 2, 2, 1"):
+        uneven.__post_init__()
     with pytest.raises(ValueError, match="identity must lie between"):
         scene = random_scene(0, 1, 1, (8, 8))
         pack_instances(scene.bank, replace(scene.instances, identity=torch.tensor([[7]])))

@@ -2,7 +2,7 @@
 
 from air3d.benchmarks.floor import Floor, arithmetic_floor
 from air3d.benchmarks.measure import Cost, measure
-from air3d.benchmarks.plots import plot_scaling, plot_shares
+from air3d.benchmarks.plots import Curve, curve, plot_scaling, plot_shares
 from air3d.benchmarks.pull_in import (
     Homecoming,
     Start,
@@ -30,6 +30,7 @@ __all__ = [
     "RASTERIZER",
     "BenchmarkScenes",
     "Cost",
+    "Curve",
     "Floor",
     "Homecoming",
     "Start",
@@ -38,6 +39,7 @@ __all__ = [
     "arithmetic_floor",
     "build_scenes",
     "come_home",
+    "curve",
     "draw_trials",
     "fragments",
     "fused",

@@ -2,6 +2,7 @@
 
 import ctypes
 import gc
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,9 +32,10 @@ class Cost:
 
 
 def measure(forward: Callable[[], Tensor], leaves: Sequence[Tensor], runs: int) -> Cost:
-    """Run ``forward`` and its backward pass; the medians of ``runs``, after one that warms up.
+    """Run ``forward`` and its backward pass; the medians of ``runs``, after two that warm up.
 
-    A step that takes longer than ``SLOW`` when warming up is run once.
+    The first may compile kernels. A step that takes longer than ``SLOW`` the second time is then
+    run once.
     """
 
     def step() -> tuple[float, float]:
@@ -43,6 +45,7 @@ def measure(forward: Callable[[], Tensor], leaves: Sequence[Tensor], runs: int) 
         torch.autograd.grad(image, leaves, torch.ones_like(image), allow_unused=True)
         return 1e3 * (middle - start), 1e3 * (time.perf_counter() - start)
 
+    step()
     _, warm = step()
     rows = []
     peak = peak_memory(lambda: rows.extend(step() for _ in range(1 if warm > SLOW else runs)))
@@ -73,6 +76,8 @@ def _status(key: str) -> int:
 
 def _give_back_free_memory() -> None:
     """Return freed memory to the system, which glibc would otherwise reuse unseen."""
+    if sys.platform == "win32":
+        return  # there is no telling the process's own symbols from a name that is None
     trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
     if trim is not None:
         trim(0)

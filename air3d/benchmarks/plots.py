@@ -1,29 +1,51 @@
 """Draw what was measured: costs against the size of the problem, shares against distance."""
 
-from collections.abc import Mapping, Sequence
-from itertools import cycle
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, groupby
 from pathlib import Path
 
 
-def plot_scaling(
-    path: Path, sweeps: Mapping[str, Mapping[str, tuple[Sequence[int], Sequence[float]]]]
-) -> None:
+@dataclass(frozen=True)
+class Curve:
+    """One line of a plot.
+
+    Attributes:
+        panel: name of what varies; curves of the same name share a panel.
+        label: name of the way that was measured.
+        x: values of what varies, rising.
+        y: what was measured at each: milliseconds, or shares in [0, 1].
+    """
+
+    panel: str
+    label: str
+    x: Sequence[float]
+    y: Sequence[float]
+
+
+def curve(panel: str, label: str, points: Sequence[tuple[float, float]]) -> Curve:
+    """Return the curve through points, in the order of x."""
+    x, y = zip(*sorted(points), strict=True)
+    return Curve(panel, label, x, y)
+
+
+def plot_scaling(path: Path, curves: Sequence[Curve]) -> None:
     """Write one panel per sweep: milliseconds (forward + backward) against what varies.
 
     Args:
         path: PNG or SVG to write.
-        sweeps: by the name of what varies, by the name of the path: its values and milliseconds.
+        curves: those of a panel one after the other.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    figure = _figure(3.6 * len(sweeps), 3.4)
-    for axes, (name, lines) in zip(
-        figure.subplots(1, len(sweeps), squeeze=False)[0], sweeps.items(), strict=True
-    ):
-        for label, (values, milliseconds) in lines.items():
-            axes.plot(values, milliseconds, marker="o", markersize=3, label=label)
+    panels = _panels(curves)
+    figure = _figure(3.6 * len(panels), 3.4)
+    for axes, some in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
+        for line in some:
+            axes.plot(line.x, line.y, marker="o", markersize=3, label=line.label)
         # Linear growth has slope 1 on doubly logarithmic axes, whatever the speed.
+        name, values = some[-1].panel, some[-1].x
         axes.set(xscale="log", yscale="log", xlabel=name, title=f"cost against {name}")
         axes.set_xticks(values, [str(value) for value in values], minor=False)
         axes.minorticks_off()
@@ -33,30 +55,34 @@ def plot_scaling(
     _save(figure, path)
 
 
-def plot_shares(
-    path: Path, sweeps: Mapping[str, Mapping[str, tuple[Sequence[float], Sequence[float]]]]
-) -> None:
+def plot_shares(path: Path, curves: Sequence[Curve]) -> None:
     """Write one panel per sweep: the share of objects that come home against how far they were.
 
     Args:
         path: PNG or SVG to write.
-        sweeps: by the name of what varies, by the name of the way: its values and shares in [0, 1].
+        curves: those of a panel one after the other.
 
     Raises:
         ImportError: matplotlib is not installed.
     """
-    figure = _figure(4.6 * len(sweeps), 4.6)
-    panels = figure.subplots(1, len(sweeps), squeeze=False, sharey=True)[0]
-    for axes, (name, lines) in zip(panels, sweeps.items(), strict=True):
-        for (label, (values, shares)), marker in zip(lines.items(), cycle("ovs^Dp")):
-            percent = [100 * share for share in shares]
-            axes.plot(values, percent, marker=marker, markersize=5, label=label)
-        axes.set(xlabel=name, xlim=(0, None), ylim=(0, 103))
+    panels = _panels(curves)
+    figure = _figure(4.6 * len(panels), 4.6)
+    every = figure.subplots(1, len(panels), squeeze=False, sharey=True)[0]
+    for axes, some in zip(every, panels, strict=True):
+        for line, marker in zip(some, cycle("ovs^Dp")):
+            percent = [100 * share for share in line.y]
+            axes.plot(line.x, percent, marker=marker, markersize=5, label=line.label)
+        axes.set(xlabel=some[0].panel, xlim=(0, None), ylim=(0, 103))
         axes.grid(alpha=0.3)
-    panels[0].set_ylabel("objects that come home (%)")
-    handles, labels = panels[0].get_legend_handles_labels()
+    every[0].set_ylabel("objects that come home (%)")
+    handles, labels = every[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2, fontsize="small")
     _save(figure, path)
+
+
+def _panels(curves: Sequence[Curve]) -> list[list[Curve]]:
+    """Return the curves of each panel."""
+    return [list(some) for _, some in groupby(curves, key=lambda line: line.panel)]
 
 
 def _figure(width: float, height: float):

@@ -19,7 +19,7 @@ from air3d.render import (
     render_layers,
     softmax_alpha_blend,
 )
-from air3d.render.reference import blur_radius
+from air3d.render.layers import blur_radius
 
 BACKGROUND = torch.zeros(3)
 BLUR_RADIUS = blur_radius(SOFTNESS.sigma)
@@ -28,7 +28,7 @@ PYTORCH3D = "PyTorch3D"
 RASTERIZER = "rasterize alone"
 PYTORCH3D_RASTERIZER = "PyTorch3D's rasterizer alone"
 
-Path = Callable[[BenchmarkScenes], Tensor]
+Way = Callable[[BenchmarkScenes], Tensor]
 
 
 def fused(scenes: BenchmarkScenes) -> Tensor:
@@ -55,7 +55,7 @@ def fused_prefixes(scenes: BenchmarkScenes) -> Tensor:
 def fragments(scenes: BenchmarkScenes, faces_per_pixel: int) -> Tensor:
     """Rasterize into lists of fragments, light the vertices and blend, as PyTorch3D does."""
     surfaces = pack_instances(scenes.bank, scenes.instances)
-    hits = rasterize(
+    found = rasterize(
         project_faces(surfaces, scenes.camera),
         surfaces.first_face,
         surfaces.num_faces,
@@ -63,14 +63,14 @@ def fragments(scenes: BenchmarkScenes, faces_per_pixel: int) -> Tensor:
         blur_radius=BLUR_RADIUS,
         faces_per_pixel=faces_per_pixel,
     )
-    colours = gouraud_shading(hits, surfaces, scenes.camera, scenes.light)
-    return softmax_alpha_blend(colours, hits, softness=SOFTNESS, background=BACKGROUND)
+    colours = gouraud_shading(found, surfaces, scenes.camera, scenes.light)
+    return softmax_alpha_blend(colours, found, softness=SOFTNESS, background=BACKGROUND)
 
 
 def fragments_alone(scenes: BenchmarkScenes, faces_per_pixel: int, backend: str) -> Tensor:
     """Rasterize without shading; a sum of what has gradients, so that there is one output."""
     surfaces = pack_instances(scenes.bank, scenes.instances)
-    hits = rasterize(
+    found = rasterize(
         project_faces(surfaces, scenes.camera),
         surfaces.first_face,
         surfaces.num_faces,
@@ -79,7 +79,7 @@ def fragments_alone(scenes: BenchmarkScenes, faces_per_pixel: int, backend: str)
         faces_per_pixel=faces_per_pixel,
         backend=backend,
     )
-    return hits.zbuf + hits.dists + hits.bary_coords.sum(dim=-1)
+    return found.zbuf + found.dists + found.bary_coords.sum(dim=-1)
 
 
 def pytorch3d(scenes: BenchmarkScenes, faces_per_pixel: int) -> Tensor:
@@ -115,9 +115,9 @@ def pytorch3d(scenes: BenchmarkScenes, faces_per_pixel: int) -> Tensor:
     return renderer(meshes_to_pytorch3d(pack_instances(scenes.bank, scenes.instances)))
 
 
-def whole_paths(faces_per_pixel: int) -> dict[str, Path]:
+def whole_paths(faces_per_pixel: int) -> dict[str, Way]:
     """Return the ways from poses to an image, by name; PyTorch3D's only where it is installed."""
-    paths: dict[str, Path] = {
+    paths: dict[str, Way] = {
         "fused": fused,
         "fused, all prefixes": fused_prefixes,
         f"fragments, K={faces_per_pixel}": partial(fragments, faces_per_pixel=faces_per_pixel),
@@ -127,9 +127,9 @@ def whole_paths(faces_per_pixel: int) -> dict[str, Path]:
     return paths
 
 
-def rasterizers(faces_per_pixel: int) -> dict[str, Path]:
+def rasterizers(faces_per_pixel: int) -> dict[str, Way]:
     """Return the ways from poses to fragments, by name; PyTorch3D's only where it is installed."""
-    paths: dict[str, Path] = {
+    paths: dict[str, Way] = {
         RASTERIZER: partial(fragments_alone, faces_per_pixel=faces_per_pixel, backend="cpu")
     }
     if has_pytorch3d():

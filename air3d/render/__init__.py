@@ -9,8 +9,9 @@ PyTorch3D's contract, stage by stage: :func:`pack_instances`, :func:`project_fac
 :func:`rasterize` (the nearest faces of every pixel), a shading, a blend.
 
 Softness has PyTorch3D's meanings (``sigma``, ``gamma``), and so have the steps per pixel and
-face. Backends compute the same values: ``cpu`` (Numba), ``reference`` (plain torch, any device
-and precision, slow), and for :func:`rasterize` also ``pytorch3d``, where that is installed.
+face. Backends compute the same values, in float32 or float64: ``cpu`` (Numba), ``reference``
+(plain torch, any device, slow), and for :func:`rasterize` also ``pytorch3d``, where that is
+installed. Nothing is converted silently: arguments are of one precision, on one device.
 """
 
 from air3d.render.blend import (
@@ -23,7 +24,6 @@ from air3d.render.blend import (
     softmax_rgb_blend,
 )
 from air3d.render.composite import (
-    Composite,
     composite,
     expected_composite,
     join,
@@ -35,7 +35,7 @@ from air3d.render.depth import render_depth
 from air3d.render.fragments import Fragments
 from air3d.render.ground import Ground, checkerboard, ground_layer, plain_ground
 from air3d.render.instances import Instances
-from air3d.render.layers import Layers
+from air3d.render.layers import Composite, Layers
 from air3d.render.rasterize import rasterize
 from air3d.render.renderer import render, render_layers, render_with_depth
 from air3d.render.scenes import behind_objects, render_scenes

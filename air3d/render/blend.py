@@ -9,6 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torch.nn.functional import logsigmoid, softplus
 
+from air3d.render.checks import check_colour, check_kind
 from air3d.render.fragments import Fragments
 from air3d.render.hits import HitPixels
 from air3d.scene.spec import RenderSpec
@@ -35,8 +36,9 @@ def softmax_alpha_blend(
     Gradients reach colours, background, and the fragments' depths and distances.
 
     Raises:
-        ValueError: colours and fragments do not fit together.
+        ValueError: colours, fragments and background do not fit together.
     """
+    check_colour("softmax_alpha_blend", background, "colours", colours)
     hits = _hits(colours, fragments)
     dists, zbuf = hits.take(fragments.dists), hits.take(fragments.zbuf)
     # Depths from the nearest one on, as differences keep their digits.
@@ -47,7 +49,6 @@ def softmax_alpha_blend(
     weight = torch.exp(log_weight - log_weight.detach().amax(dim=-1, keepdim=True))
     mean = _weighted_sum(weight, hits.take(colours)) / weight.sum(dim=-1, keepdim=True)
     alpha = _alpha(dists, hits.exists, softness.sigma)
-    background = background.to(colours)
     return _rgba(hits, torch.lerp(background, mean, alpha), alpha, background)
 
 
@@ -58,8 +59,9 @@ def softmax_rgb_blend(
     softness: RenderSpec,
     background: Float[Tensor, "3"],
 ) -> Float[Tensor, "image height width 4"]:
-    """Average the faces and the background as PyTorch3D does, with the same weights as above.
+    """Average the faces and the background as PyTorch3D does.
 
+    The faces' weights are those of :func:`softmax_alpha_blend`.
     The background counts as one more face behind ``softness.far``, whose weight is at least
     1e-10 of the nearest face's: objects look inflated by the blur, and only alpha tells of it.
     PyTorch3D's own near and far are 1 and 100.
@@ -68,6 +70,7 @@ def softmax_rgb_blend(
 
     Source: PyTorch3D's softmax_rgb_blend, after Liu et al., Soft Rasterizer (ICCV 2019).
     """
+    check_colour("softmax_rgb_blend", background, "colours", colours)
     hits = _hits(colours, fragments)
     dists = hits.take(fragments.dists)
     prob = torch.where(hits.exists, torch.sigmoid(-dists / softness.sigma), 0.0)
@@ -76,7 +79,6 @@ def softmax_rgb_blend(
     nearest = z_inv[:, :1].clamp(min=EPSILON)  # the first fragment is the nearest
     weight = prob * torch.exp((z_inv - nearest) / softness.gamma)
     behind = torch.exp((EPSILON - nearest) / softness.gamma).clamp(min=EPSILON)
-    background = background.to(colours)
     rgb = _weighted_sum(weight, hits.take(colours)) + behind * background
     rgb = rgb / (weight.sum(dim=-1, keepdim=True) + behind)
     return _rgba(hits, rgb, _alpha(dists, hits.exists, softness.sigma), background)
@@ -107,11 +109,12 @@ def hard_rgb_blend(
     Gradients reach colours and background.
 
     Raises:
-        ValueError: colours and fragments do not fit together.
+        ValueError: colours, fragments and background do not fit together.
     """
+    check_colour("hard_rgb_blend", background, "colours", colours)
     _check_colours(colours, fragments)
     hit = fragments.pix_to_face[..., :1] >= 0
-    rgb = torch.where(hit, colours[..., 0, :], background.to(colours))
+    rgb = torch.where(hit, colours[..., 0, :], background)
     return torch.cat([rgb, hit.to(rgb)], dim=-1)
 
 
@@ -156,6 +159,7 @@ def _check_colours(colours: Tensor, fragments: Fragments) -> None:
             f"colours must be {[*fragments.pix_to_face.shape, 3]}, one per fragment, got "
             f"{list(colours.shape)}; shade the same fragments"
         )
+    check_kind("blend", "colours", colours, fragments=fragments.dists)
 
 
 def _hits(colours: Tensor, fragments: Fragments) -> HitPixels:

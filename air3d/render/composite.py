@@ -7,8 +7,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.render import reference_composite
-from air3d.render.images import Background, Composite, check_images
-from air3d.render.layers import Layers
+from air3d.render.checks import check_background, check_images, check_kind, check_layers
+from air3d.render.images import Background
+from air3d.render.layers import Composite, Layers
+
+BACKENDS = ("auto", "cpu", "reference")
 
 MAX_RELAXED = 10
 """Layers that :func:`expected_composite` takes: it may look at every subset of them."""
@@ -36,7 +39,11 @@ def join(layers: list[Layers]) -> Layers:
 
 
 def composite(
-    layers: Layers, selection: Int[Tensor, "image slot"], background: Background
+    layers: Layers,
+    selection: Int[Tensor, "image slot"],
+    background: Background,
+    *,
+    backend: str = "auto",
 ) -> Composite:
     """Merge layers ``selection[p]`` (-1: none) of every scene into image p of that scene.
 
@@ -47,14 +54,16 @@ def composite(
     that would let more than all light through (log_transmittance above 0) lets all through.
 
     The background is one colour, or an image behind each scene. Gradients reach all of
-    ``layers`` and ``background``.
+    ``layers`` and ``background``. The backend is ``cpu`` (Numba), ``reference`` (plain torch), or
+    ``auto``: ``cpu`` for CPU tensors, else ``reference``; so it is for all verbs here.
 
     Raises:
-        ValueError: ``selection`` names a layer that is not there, or the background does not go
-            with the layers.
+        ValueError: ``selection`` names a layer that is not there, or the layers' maps or the
+            background do not go together, or no backend fits.
     """
-    background = _checked(background, layers)
-    return _backend(layers).composite(layers, selection, background)
+    check_layers(layers, selection)
+    check_background(background, layers)
+    return _choose(backend, layers).composite(layers, selection, background)
 
 
 def squared_error(
@@ -62,6 +71,8 @@ def squared_error(
     selection: Int[Tensor, "image slot"],
     background: Background,
     images: Float[Tensor, "batch height width 3"],
+    *,
+    backend: str = "auto",
 ) -> Float[Tensor, "batch image"]:
     """Sum the squared differences of every composited image from its scene's given one.
 
@@ -70,16 +81,16 @@ def squared_error(
     layers' precision at the end. Gradients reach ``layers``, ``background`` and ``images``.
 
     Raises:
-        ValueError: ``selection`` names a layer that is not there, or the background or the images
-            do not go with the layers.
+        ValueError: as :func:`composite`, or the images do not go with the layers.
     """
-    background = _checked(background, layers)
-    check_images(images, "images", layers.log_weight.shape, (len(layers.log_weight),))
-    return _backend(layers).squared_error(layers, selection, background, images.to(layers.colour))
+    check_layers(layers, selection)
+    check_background(background, layers)
+    check_images(images, "images", layers, (len(layers.log_weight),))
+    return _choose(backend, layers).squared_error(layers, selection, background, images)
 
 
 def visibility(
-    layers: Layers, selection: Int[Tensor, "image slot"]
+    layers: Layers, selection: Int[Tensor, "image slot"], *, backend: str = "auto"
 ) -> Float[Tensor, "batch image slot height width"]:
     """Return which part of every pixel shows each slot's layer.
 
@@ -87,13 +98,18 @@ def visibility(
     and the slots sum to alpha. Gradients reach log-weights and log-transmittances.
 
     Raises:
-        ValueError: ``selection`` names a layer that is not there.
+        ValueError: as :func:`composite`.
     """
-    return _backend(layers).visibility(layers, selection)
+    check_layers(layers, selection)
+    return _choose(backend, layers).visibility(layers, selection)
 
 
 def expected_composite(
-    layers: Layers, presence: Float[Tensor, "batch object"], background: Background
+    layers: Layers,
+    presence: Float[Tensor, "batch object"],
+    background: Background,
+    *,
+    backend: str = "auto",
 ) -> Composite:
     """Return the mean image where each layer is there with a probability, independently.
 
@@ -111,9 +127,10 @@ def expected_composite(
 
     Raises:
         ValueError: there are more than ``MAX_RELAXED`` layers, presence is not one number per
-            layer, or the background does not go with the layers.
+            layer, or as :func:`composite`.
     """
-    background = _checked(background, layers)
+    check_layers(layers)
+    check_background(background, layers)
     if presence.shape != layers.log_weight.shape[:2]:
         raise ValueError(
             f"expected_composite: presence must be {list(layers.log_weight.shape[:2])}, one per "
@@ -125,22 +142,22 @@ def expected_composite(
             f"those that meet at a pixel is merged, got {presence.shape[1]}; composite samples of "
             "the presence instead"
         )
-    presence = presence.to(layers.colour)
-    return _backend(layers).expected_composite(layers, presence, background)
+    check_kind("expected_composite", "layers.colour", layers.colour, presence=presence)
+    return _choose(backend, layers).expected_composite(layers, presence, background)
 
 
-def _checked(background: Background, layers: Layers) -> Background:
-    """Return the background like the layers, refusing an image that does not go with them."""
-    if background.dim() > 1:
-        shape = layers.log_weight.shape
-        check_images(background, "background", shape, (1, shape[0]))
-    return background.to(layers.colour)
-
-
-def _backend(layers: Layers) -> ModuleType:
-    """Return the module that composites where the layers are."""
-    if layers.colour.device.type != "cpu":
+def _choose(backend: str, layers: Layers) -> ModuleType:
+    """Return the module that composites these layers."""
+    if backend not in BACKENDS:
+        raise ValueError(f"composite: backend must be auto, cpu or reference, got {backend!r}")
+    on_cpu = layers.colour.device.type == "cpu"
+    if backend == "reference" or (backend == "auto" and not on_cpu):
         return reference_composite
+    if not on_cpu:
+        raise ValueError(
+            f"composite: the CPU backend does not composite on {layers.colour.device}; move the "
+            "layers to the CPU, or choose backend='reference'"
+        )
     from air3d.render import cpu  # loads Numba, so only when it is used
 
     return cpu

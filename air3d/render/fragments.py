@@ -52,7 +52,8 @@ def pixel_centres(size: int, other: int, dtype: torch.dtype) -> Float[Tensor, " 
     """Return the NDC coordinates of the pixel centres along one image side, falling.
 
     ``other`` is the image's other side. Every step is rounded to ``dtype``, in PyTorch3D's order:
-    fragments are equal to the bit only where the centres are.
+    fragments are equal to the bit only where the centres are. Layers take
+    :func:`air3d.render.instances.exact_centres`.
     """
     extent = torch.tensor(2.0, dtype=dtype)
     if size > other:

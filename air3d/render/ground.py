@@ -9,6 +9,7 @@ from torch import Tensor
 
 from air3d.geometry import Camera, invert_rigid, pixel_rays
 from air3d.render import reference_ground
+from air3d.render.checks import check_batches, check_dull, check_kind, check_not_nan
 from air3d.render.ground_view import TINY, GroundView
 from air3d.render.layers import Layers
 from air3d.scene.lights import Light
@@ -62,13 +63,17 @@ def plain_ground(
     half_extents: tuple[float, float] | None = None,
     centre: tuple[float, float] = (0.0, 0.0),
 ) -> Ground:
-    """Return a plane of one colour, [3] or one per scene; tensors keep their gradients."""
+    """Return a plane of one colour, [3] or one per scene; tensors keep their gradients.
+
+    Raises:
+        ValueError: an extent is not positive, or colours and heights are not as many.
+    """
     colours = _rows(colour)
     heights = torch.atleast_1d(torch.as_tensor(height).to(colours))
-    batch = max(len(colours), len(heights))
-    extents = _checked_extents(half_extents)
+    batch = check_batches("plain_ground", colour=len(colours), height=len(heights))
+    _check_extents("plain_ground", half_extents)
     return Ground(
-        colours.expand(batch, 3), heights.expand(batch), half_extents=extents, centre=centre
+        colours.expand(batch, 3), heights.expand(batch), half_extents=half_extents, centre=centre
     )
 
 
@@ -84,13 +89,22 @@ def checkerboard(
     """Return a checkerboard, by which a camera's azimuth can be told; arguments as of ``Ground``.
 
     Raises:
-        ValueError: ``square`` or an extent is not positive.
+        ValueError: ``square`` or an extent is not positive, or colours and heights are not as
+            many.
     """
     if not square > 0.0:
         raise ValueError(f"checkerboard: square must be a positive length (metres), got {square}")
+    _check_extents("checkerboard", half_extents)
     plane = plain_ground(colour, height=height, half_extents=half_extents, centre=centre)
-    second = _rows(second_colour).to(plane.colour).expand_as(plane.colour)
-    return replace(plane, second_colour=second, square=square)
+    second = _rows(second_colour).to(plane.colour)
+    batch = check_batches("checkerboard", colour=len(plane), second_colour=len(second))
+    return replace(
+        plane,
+        colour=plane.colour.expand(batch, 3),
+        height=plane.height.expand(batch),
+        second_colour=second.expand(batch, 3),
+        square=square,
+    )
 
 
 def ground_layer(ground: Ground, camera: Camera, light: Light, softness: RenderSpec) -> Layers:
@@ -119,11 +133,17 @@ def ground_layer(ground: Ground, camera: Camera, light: Light, softness: RenderS
     sign with the plane merged and none with its image behind; compositing is also quicker.
 
     Raises:
-        ValueError: numbers of grounds, cameras and lights do not fit together.
+        ValueError: grounds, cameras and lights do not fit together in number, precision or
+            device, the light has highlights, or camera or light hold NaN.
     """
-    _check_batches(ground, camera, light)
-    like = camera.world_to_camera.device, camera.world_to_camera.dtype
-    view = view_ground(ground.to(*like), camera, light.to(*like))
+    check_batches("ground_layer", ground=len(ground), camera=len(camera), light=len(light))
+    matrices = {"camera": camera.world_to_camera, "intrinsics": camera.intrinsics}
+    others = {"ground": ground.colour, "light": light.source}
+    check_kind("ground_layer", "camera", camera.world_to_camera, **matrices, **others)
+    check_dull("ground_layer", light)
+    check_not_nan("ground_layer", **matrices, light=light.source)
+    check_not_nan("ground_layer", ambient=light.ambient, diffuse=light.diffuse)
+    view = view_ground(ground, camera, light)
     if view.drop.device.type != "cpu":
         layers = reference_ground.trace_ground(view, softness)
     else:
@@ -133,20 +153,9 @@ def ground_layer(ground: Ground, camera: Camera, light: Light, softness: RenderS
     return layers.unflatten(len(view.drop), 1)
 
 
-def _check_batches(ground: Ground, camera: Camera, light: Light) -> None:
-    """Grounds, cameras and lights are each one or the same number."""
-    lengths = {"ground": len(ground), "camera": len(camera), "light": len(light)}
-    batch = max(lengths.values())
-    for name, length in lengths.items():
-        if length not in (1, batch):
-            raise ValueError(
-                f"ground_layer: {name} must hold 1 or {batch} rows (the batch), got {length}"
-            )
-
-
 def view_ground(ground: Ground, camera: Camera, light: Light) -> GroundView:
     """Put the plane before every camera and under every light; gradients reach all three."""
-    batch = max(len(ground), len(camera), len(light))
+    batch = check_batches("ground", ground=len(ground), camera=len(camera), light=len(light))
     eye = invert_rigid(camera.world_to_camera)[:, :3, 3]
     above = (eye[:, 2] - ground.height)[:, None]
     drop = above.abs()
@@ -214,10 +223,10 @@ def _rows(colour: Colour) -> Float[Tensor, "ground 3"]:
     return torch.atleast_2d(torch.as_tensor(colour, dtype=None if kept else torch.float32))
 
 
-def _checked_extents(half_extents: tuple[float, float] | None) -> tuple[float, float] | None:
+def _check_extents(verb: str, half_extents: tuple[float, float] | None) -> None:
+    """Refuse a rectangle without an area."""
     if half_extents is not None and not min(half_extents) > 0.0:
         raise ValueError(
-            f"half_extents must be two positive lengths (metres), got {half_extents}; give None "
-            "for a plane that ends at the horizon"
+            f"{verb}: half_extents must be two positive lengths (metres), got {half_extents}; "
+            "give None for a plane that ends at the horizon"
         )
-    return half_extents

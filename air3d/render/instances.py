@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.geometry import Camera
+from air3d.render.checks import check_batches, check_dull, check_kind, check_not_nan
 from air3d.scene.assets import MeshBank
 from air3d.scene.lights import Light
 
@@ -24,6 +25,7 @@ LARGEST = 1e6
 """Poses and cameras with an entry beyond this (metres, pixels) show nothing, nor get gradients.
 
 So does an instance that is scaled down below the inverse of it. No finite input can overflow then.
+NaN is refused (``check_inputs``), but for a compiled function, in which it shows nothing either.
 """
 
 
@@ -70,13 +72,19 @@ def check_inputs(bank: MeshBank, instances: Instances, camera: Camera, light: Li
     """Refuse what cannot be rendered.
 
     Raises:
-        ValueError: shapes, precisions or devices do not fit together, or an identity names no
-            mesh; the message says which in one sentence.
+        ValueError: shapes, precisions or devices do not fit together, an identity names no mesh,
+            the light has highlights, or NaN is in the pose, scale or colour of an object that is
+            there, in the camera or in the light; the message says which in one sentence.
     """
     check_instances(bank, instances)
     identity, poses = instances.identity, instances.object_to_world
-    _check_batches(identity, camera, light)
-    _check_kind(poses, camera=camera.world_to_camera, light=light.source)
+    check_batches("render", identity=len(identity), camera=len(camera), light=len(light))
+    extrinsics, intrinsics = camera.world_to_camera, camera.intrinsics
+    check_kind("render", "object_to_world", poses, camera=extrinsics, light=light.source)
+    check_kind("render", "camera.world_to_camera", extrinsics, **{"camera.intrinsics": intrinsics})
+    check_dull("render", light)
+    check_not_nan("render", camera=extrinsics, intrinsics=intrinsics)
+    check_not_nan("render", light=light.source, ambient=light.ambient, diffuse=light.diffuse)
 
 
 def check_instances(bank: MeshBank, instances: Instances) -> None:
@@ -98,9 +106,14 @@ def check_instances(bank: MeshBank, instances: Instances) -> None:
                 f"render: {name} must be {[*identity.shape, *tail]}, one per object, got "
                 f"{list(value.shape)}"
             )
-    if not torch.compiler.is_compiling():  # else the backend's operations look at the values
-        check_identity(identity, len(bank.meshes))
-    _check_kind(poses, bank=bank.vertices, scale=instances.scale, colour=instances.colour)
+    scale, colour = instances.scale, instances.colour
+    check_kind("render", "object_to_world", poses, bank=bank.vertices, scale=scale, colour=colour)
+    if torch.compiler.is_compiling():  # the backend's operations look at the values
+        return
+    check_identity(identity, len(bank.meshes))
+    there = {"object_to_world": poses, "scale": scale, "colour": colour}
+    there = {name: part[identity >= 0] for name, part in there.items() if part is not None}
+    check_not_nan("render", **there)
 
 
 def check_identity(identity: Int[Tensor, "*object"], num_meshes: int) -> None:
@@ -124,7 +137,7 @@ def place(instances: Instances, camera: Camera, light: Light) -> Placement:
     no gradient, whatever its pose holds; nor does one that cannot be seen (``LARGEST``).
     """
     identity = instances.identity
-    batch = max(len(identity), len(camera), len(light)) if len(identity) else 0
+    batch = check_batches("render", identity=len(identity), camera=len(camera), light=len(light))
     poses, seen = scaled_poses(instances)
     camera, sees = seeing_cameras(camera)
     world_to_ndc = ndc_intrinsics(camera) @ camera.world_to_camera[:, :3]
@@ -146,10 +159,12 @@ def place(instances: Instances, camera: Camera, light: Light) -> Placement:
     )
 
 
-def pixel_centres(size: int, other: int) -> list[float]:
+def exact_centres(size: int, other: int) -> list[float]:
     """Return the NDC coordinates of the pixel centres along one image side of ``size`` pixels.
 
-    ``other`` is the image's other side. They fall, since NDC's x points left and its y up.
+    ``other`` is the image's other side. They fall, since NDC's x points left and its y up. Layers
+    take these, to be rounded once; fragments, which must equal PyTorch3D's to the bit, take
+    :func:`air3d.render.fragments.pixel_centres`, whose every step is rounded.
     """
     shorter = min(size, other)
     return [(size - 1 - 2 * index) / shorter for index in range(size)]
@@ -195,27 +210,6 @@ def scaled_poses(instances: Instances) -> tuple[Tensor, Tensor]:
     seen = seen & (poses[..., :3, 0].abs().amax(dim=-1) >= 1 / LARGEST)
     nowhere = torch.eye(4, dtype=poses.dtype, device=poses.device)
     return torch.where(seen[..., None, None], poses, nowhere), seen
-
-
-def _check_kind(poses: Tensor, **others: Tensor | None) -> None:
-    """All are of one precision and on one device."""
-    for name, tensor in others.items():
-        if tensor is not None and (tensor.dtype, tensor.device) != (poses.dtype, poses.device):
-            raise ValueError(
-                f"render: {name} is {tensor.dtype} on {tensor.device} but object_to_world is "
-                f"{poses.dtype} on {poses.device}; bring them together by .to()"
-            )
-
-
-def _check_batches(identity: Tensor, camera: Camera, light: Light) -> None:
-    """Scenes, cameras and lights are each one or the same number."""
-    lengths = {"identity": len(identity), "camera": len(camera), "light": len(light)}
-    batch = max(lengths.values())
-    for name, length in lengths.items():
-        if length not in (1, batch) and len(identity):
-            raise ValueError(
-                f"render: {name} must hold 1 or {batch} rows (the batch), got {length}"
-            )
 
 
 def _lamp_in_object(

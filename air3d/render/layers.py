@@ -1,5 +1,6 @@
-"""What goes from rasterizing to compositing: projected meshes and layers."""
+"""What goes from rasterizing to compositing, and what comes out: meshes, layers, images."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -8,6 +9,11 @@ from torch import Tensor
 
 OPAQUE = {torch.float32: -20.0, torch.float64: -40.0}
 """The log-transmittance at which a pixel is opaque, by precision: exp of it is lost in rounding."""
+
+
+def blur_radius(sigma: float) -> float:
+    """Return the squared NDC distance at which a face's coverage has fallen to 1e-4."""
+    return math.log(1.0 / 1e-4 - 1.0) * sigma
 
 
 @dataclass(frozen=True)
@@ -67,3 +73,19 @@ class ProjectedMeshes:
     texture_sizes: Int[Tensor, "mesh 2"]
     mesh: Int[Tensor, " layer"]
     image_size: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Composite:
+    """Composited images.
+
+    Attributes:
+        rgb: colour over the background.
+        alpha: 1 - the product of all transmittances.
+        depth: mean depth of the layers (metres), weighted as their colours are, 0 where nothing
+            is hit; None where the layers have none.
+    """
+
+    rgb: Float[Tensor, "batch *image height width 3"]
+    alpha: Float[Tensor, "batch *image height width"]
+    depth: Float[Tensor, "batch *image height width"] | None = None

@@ -12,10 +12,11 @@ def mix_rows(
 ) -> Float[Tensor, "mixture channel"]:
     """Sum the rows of ``table`` that ``index`` names (negative: none), times their weights.
 
-    Gradients reach the table and the weights. The index must lie within the table.
+    Gradients reach the table and the weights.
 
     Raises:
-        ValueError: table and weights differ in precision or device.
+        ValueError: table and weights differ in precision or device, or the index names a row that
+            is not there (elsewhere than on the CPU torch says so, as an IndexError).
     """
     if (table.dtype, table.device) != (weights.dtype, weights.device):
         raise ValueError(

@@ -21,15 +21,15 @@ def rasterize(
     face_verts: Float[Tensor, "face 3 3"],
     first_face: Int[Tensor, " image"],
     num_faces: Int[Tensor, " image"],
+    neighbour: Int[Tensor, " face"],
     settings: RasterSettings,
-    neighbour: Int[Tensor, " face"] | None = None,
 ) -> Fragments:
     """Rasterize by PyTorch3D, with its gradients: they are noisy where it clamps denominators.
 
     Args:
         face_verts, first_face, num_faces: as for :func:`air3d.render.rasterize.rasterize`.
-        settings: what to keep.
         neighbour: the other half of each face that was cut in two, -1 for the others.
+        settings: what to keep.
 
     Raises:
         ImportError: PyTorch3D is not installed.
@@ -45,8 +45,6 @@ def rasterize(
             "convert it by .float() or choose another backend"
         )
     check_ranges(first_face, num_faces, len(face_verts))
-    if neighbour is None:
-        neighbour = first_face.new_full((len(face_verts),), -1)
     # Without bins, as their fixed capacity loses faces where many meet.
     bin_size, faces_per_bin = 0, 0
     maps = _RasterizeFaceVerts.apply(

@@ -7,6 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.render import near_plane, reference_fragments
+from air3d.render.checks import check_kind
 from air3d.render.fragments import Fragments, RasterSettings
 
 BACKENDS = ("auto", "cpu", "reference", "pytorch3d")
@@ -30,8 +31,9 @@ def rasterize(
 
     Values are PyTorch3D's, element by element; a fragment whose values would not be finite is
     left out. A face with a corner nearer than 1e-8 is left out as well, unless ``z_clip`` cuts it
-    before. Gradients reach ``face_verts`` and are finite; they are the derivatives of the values,
-    but nothing passes through what is clamped: there PyTorch3D's are numerical noise.
+    before. Gradients reach ``face_verts`` and are finite unless what comes from above is NaN; they
+    are the derivatives of the values, but nothing passes through what is clamped: there
+    PyTorch3D's are numerical noise.
 
     Args:
         face_verts: the corners of all images' faces, in float32 or float64: x and y in NDC (+x
@@ -62,31 +64,54 @@ def rasterize(
     )
     _check_options(settings, z_clip)
     _check_backend(backend, face_verts)
-    face_verts = _FiniteGradient.apply(face_verts)
+    face_verts, witness = _FiniteGradient.apply(face_verts)
     # A compiler may not look whether there is anything to cut.
     look = not torch.compiler.is_compiling()
     if z_clip is None or (look and not near_plane.any_behind(face_verts, z_clip)):
-        return _dispatch(face_verts, first_face, num_faces, None, settings, backend)
+        fragments = _dispatch(face_verts, first_face, num_faces, None, settings, backend)
+        return _watched(fragments, witness)
     cut = near_plane.cut_faces(face_verts, z_clip, perspective_correct)
     fragments = _dispatch(
         cut.face_verts, 2 * first_face, 2 * num_faces, cut.neighbour, settings, backend
     )
-    return _to_whole_faces(fragments, cut, backend)
+    return _watched(_to_whole_faces(fragments, cut, backend), witness)
 
 
 class _FiniteGradient(torch.autograd.Function):
-    """Let no inf or NaN out of a backward pass whose inputs were finite.
+    """Let no inf or NaN out of a backward pass into which no NaN came.
 
-    Coordinates of 1e30 overflow in some product, whatever the formula.
+    Coordinates of 1e30 overflow in some product, whatever the formula. But NaN from above is
+    another's mistake, which must not be hidden: ``witness``, a number whose gradient is made by
+    ``_Watch``, tells of it.
     """
 
     @staticmethod
     def forward(ctx, face_verts):
-        return face_verts.view_as(face_verts)
+        return face_verts.view_as(face_verts), face_verts.new_zeros(())
+
+    @staticmethod
+    def backward(ctx, gradient, witness):
+        return torch.where(witness > 0, gradient, gradient.nan_to_num())
+
+
+class _Watch(torch.autograd.Function):
+    """Return a map as it is; backward, tell the witness whether NaN comes from above."""
+
+    @staticmethod
+    def forward(ctx, part, witness):
+        return part.view_as(part)
 
     @staticmethod
     def backward(ctx, gradient):
-        return gradient.nan_to_num()
+        # The largest is NaN if any is, and is found far faster than all that are.
+        largest = gradient.amax() if gradient.numel() else gradient.sum()
+        return gradient, largest.isnan().to(gradient)
+
+
+def _watched(fragments: Fragments, witness: Float[Tensor, ""]) -> Fragments:
+    """Watch the gradients of all that has them."""
+    maps = fragments.zbuf, fragments.bary_coords, fragments.dists
+    return Fragments(fragments.pix_to_face, *(_Watch.apply(part, witness) for part in maps))
 
 
 def _dispatch(
@@ -98,13 +123,13 @@ def _dispatch(
     backend: str,
 ) -> Fragments:
     """Call a backend; ``neighbour`` names the other half of a face that was cut in two."""
+    if neighbour is None:
+        neighbour = torch.full_like(face_verts[:, 0, 0], -1, dtype=torch.int64)
     if backend == "pytorch3d":
         from air3d.render import pytorch3d  # may not be installed
 
-        return pytorch3d.rasterize(face_verts, first_face, num_faces, settings, neighbour)
-    if neighbour is None:
-        neighbour = torch.full_like(face_verts[:, 0, 0], -1, dtype=torch.int64)
-    if backend == "reference":
+        rasterize_on = pytorch3d.rasterize
+    elif backend == "reference":
         rasterize_on = reference_fragments.rasterize
     else:
         from air3d.render.cpu import fragments  # loads Numba, so only when it is used
@@ -129,6 +154,7 @@ def _check_faces(face_verts: Tensor, first_face: Tensor, num_faces: Tensor) -> N
             "rasterize: face_verts must be [face, corner, xyz] = [F, 3, 3], got "
             f"{list(face_verts.shape)}; index the projected vertices by the faces"
         )
+    check_kind("rasterize", "face_verts", face_verts)
     if first_face.dim() != 1 or first_face.shape != num_faces.shape:
         raise ValueError(
             "rasterize: first_face and num_faces must both be [image], got "
@@ -177,8 +203,4 @@ def _check_backend(backend: str, face_verts: Tensor) -> None:
         raise ValueError(
             f"rasterize: no fast backend rasterizes on {face_verts.device} yet; move the tensors "
             "to the CPU, or choose backend='reference' (slow)"
-        )
-    if face_verts.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"rasterize: the CPU backend needs float32 or float64, got {face_verts.dtype}"
         )

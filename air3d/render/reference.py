@@ -1,9 +1,9 @@
-"""The renderer in plain torch: dense, slow, any precision and device. The twin of the fast path.
+"""The renderer in plain torch: dense, slow, float32 or float64, on any device.
 
-Written in the order of operations of PyTorch3D's rasterizer (perspective-correct and clipped
-barycentric coordinates), with one repair: no gradient flows through the perspective denominator
-where it is clamped. There clipping cancels it, so the true gradient is zero, while float32 makes
-noise of it.
+The twin of the fast path, written in the order of operations of PyTorch3D's rasterizer
+(perspective-correct and clipped barycentric coordinates), with one repair: no gradient flows
+through the perspective denominator where it is clamped. There clipping cancels it, so the true
+gradient is zero, while float32 makes noise of it.
 """
 
 import math
@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.render.instances import MAX_DEPTH, MIN_DEPTH, Placement, pixel_centres
-from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes
+from air3d.render.instances import MAX_DEPTH, MIN_DEPTH, Placement, exact_centres
+from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes, blur_radius
 from air3d.scene.assets import MeshBank
 from air3d.scene.spec import RenderSpec
 
@@ -49,11 +49,6 @@ class _Paint:
             align_corners=True,
         )
         return colours * texels[0].movedim(0, -1)
-
-
-def blur_radius(sigma: float) -> float:
-    """Return the squared NDC distance at which a face's coverage has fallen to 1e-4."""
-    return math.log(1.0 / 1e-4 - 1.0) * sigma
 
 
 def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
@@ -143,8 +138,8 @@ def _paint(projected: ProjectedMeshes, layer: int, faces: Int[Tensor, "face 3"])
 def _pixel_grid(projected: ProjectedMeshes) -> Float[Tensor, "pixel 1 2"]:
     """Return the pixel centres in NDC, row by row."""
     height, width = projected.image_size
-    x = projected.vertices.new_tensor(pixel_centres(width, height))
-    y = projected.vertices.new_tensor(pixel_centres(height, width))
+    x = projected.vertices.new_tensor(exact_centres(width, height))
+    y = projected.vertices.new_tensor(exact_centres(height, width))
     grid = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
     return grid.reshape(-1, 1, 2)
 

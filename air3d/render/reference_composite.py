@@ -1,4 +1,4 @@
-"""Compositing in plain torch: any precision and device. The twin of the fast path."""
+"""Compositing in plain torch: float32 or float64, any device. The twin of the fast path."""
 
 import itertools
 import math
@@ -7,8 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.render.images import Background, Composite, check_selection
-from air3d.render.layers import Layers
+from air3d.render.checks import check_selection
+from air3d.render.images import Background
+from air3d.render.layers import Composite, Layers
 from air3d.render.reference import masked_softmax
 
 
@@ -76,7 +77,7 @@ def _select(layers: Layers, selection: Tensor) -> Layers:
     return Layers(
         colour=layers.colour[:, chosen],
         log_weight=log_weight,
-        log_transmittance=torch.where(log_weight > -math.inf, log_transmittance, 0.0),
+        log_transmittance=torch.where(log_weight != -math.inf, log_transmittance, 0.0),
         depth=None if layers.depth is None else layers.depth[:, chosen],
     )
 

@@ -1,4 +1,4 @@
-"""Fragments in plain torch: dense, face after face, slow, any precision and device.
+"""Fragments in plain torch: dense, face after face, slow, float32 or float64, any device.
 
 The twin of the fast rasterizers, in the order of operations of PyTorch3D's, with its gradients
 repaired: what is clamped passes none, and the foot of the nearest edge's distance is a constant.

@@ -1,4 +1,4 @@
-"""The ground's pixels in plain torch: any precision and device. The twin of the fast path."""
+"""The ground's pixels in plain torch: float32 or float64, any device. The twin of the fast path."""
 
 import math
 
@@ -7,9 +7,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.render.ground_view import TINY, GroundView
-from air3d.render.instances import pixel_centres
-from air3d.render.layers import Layers
-from air3d.render.reference import blur_radius
+from air3d.render.instances import exact_centres
+from air3d.render.layers import Layers, blur_radius
 from air3d.scene.spec import RenderSpec
 
 MIN_DESCENT = 2.0**-10
@@ -48,8 +47,8 @@ def trace_ground(view: GroundView, softness: RenderSpec) -> Layers:
 def _pixel_grid(view: GroundView) -> Float[Tensor, "3 pixel"]:
     """Return 1 and the NDC of every pixel centre."""
     height, width = view.image_size
-    left = view.drop.new_tensor(pixel_centres(width, height)).expand(height, width)
-    up = view.drop.new_tensor(pixel_centres(height, width))[:, None].expand(height, width)
+    left = view.drop.new_tensor(exact_centres(width, height)).expand(height, width)
+    up = view.drop.new_tensor(exact_centres(height, width))[:, None].expand(height, width)
     return torch.stack([torch.ones_like(left), left, up]).flatten(1)
 
 

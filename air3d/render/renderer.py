@@ -8,10 +8,10 @@ from torch import Tensor
 
 from air3d.geometry import Camera
 from air3d.render import reference
-from air3d.render.composite import Composite, composite
+from air3d.render.composite import composite
 from air3d.render.images import Background
 from air3d.render.instances import Instances, check_inputs, place
-from air3d.render.layers import Layers
+from air3d.render.layers import Composite, Layers
 from air3d.scene.assets import MeshBank
 from air3d.scene.lights import Light
 from air3d.scene.spec import RenderSpec
@@ -44,14 +44,11 @@ def render_layers(
         backend: ``cpu`` (Numba), ``reference`` (plain torch), or ``auto``: ``cpu`` for CPU tensors.
 
     Raises:
-        ValueError: shapes, precisions or devices do not fit together, or no backend fits them.
+        ValueError: shapes, precisions or devices do not fit together, no backend fits them, an
+            identity names no mesh, the light has highlights, or the pose, scale or colour of an
+            object that is there, the camera or the light hold NaN.
     """
     check_inputs(bank, instances, camera, light)
-    if not torch.compiler.is_compiling() and light.specular.any():
-        raise ValueError(
-            "render: light must have no specular part, as layers show no highlights; leave it "
-            "at 0, or render fragments with phong_shading"
-        )
     rasterizer = _choose(backend, instances.object_to_world)
     placement = place(instances, camera, light)
     projected = rasterizer.project(bank, placement)
@@ -69,12 +66,13 @@ def render(
     background: Background,
     backend: str = "auto",
 ) -> Float[Tensor, "batch height width 3"]:
-    """Render whole scenes: all their objects over the background; arguments as above.
+    """Render whole scenes: all their objects over the background.
 
+    Arguments and errors as of :func:`render_layers`; the background as of :func:`composite`.
     Gradients reach all that :func:`render_layers` names, and ``background``.
     """
     layers = render_layers(bank, instances, camera, light=light, softness=softness, backend=backend)
-    return composite(layers, _everything(instances), background).rgb[:, 0]
+    return composite(layers, _everything(instances), background, backend=backend).rgb[:, 0]
 
 
 def render_with_depth(
@@ -87,7 +85,9 @@ def render_with_depth(
     background: Background,
     backend: str = "auto",
 ) -> Composite:
-    """Render whole scenes with their alpha and their soft depth; arguments as above.
+    """Render whole scenes with their alpha and their soft depth.
+
+    Arguments and errors as of :func:`render_layers`; the background as of :func:`composite`.
 
     The depth at a pixel is the mean of its faces' depths (metres), weighted as their colours are:
     it belongs to the objects alone, however little they cover, and is 0 where there are none.
@@ -103,7 +103,7 @@ def render_with_depth(
         with_depth=True,
         backend=backend,
     )
-    images = composite(layers, _everything(instances), background)
+    images = composite(layers, _everything(instances), background, backend=backend)
     assert images.depth is not None
     return Composite(images.rgb[:, 0], images.alpha[:, 0], images.depth[:, 0])
 
@@ -124,8 +124,6 @@ def _choose(backend: str, like: Tensor) -> ModuleType:
             f"render: no fast backend renders on {like.device} yet; move bank, poses and camera to "
             "the CPU, or choose backend='reference' (slow)"
         )
-    if like.dtype not in (torch.float32, torch.float64):
-        raise ValueError(f"render: the CPU backend needs float32 or float64, got {like.dtype}")
     from air3d.render import cpu  # loads Numba, so only when it is used
 
     return cpu

@@ -38,10 +38,11 @@ def behind_objects(spec: SceneSpec, camera: Camera, light: Light) -> Background:
     The table's image lies behind the objects, which stand on it and hide it; it is not merged with
     them (see :func:`~air3d.render.ground_layer`). Gradients reach the camera and the light.
     """
-    background = torch.tensor(spec.background, dtype=camera.world_to_camera.dtype)
+    background = camera.world_to_camera.new_tensor(spec.background)
     if spec.table is None:
         return background
-    table = ground_layer(_ground_of(spec.table), camera, light, spec.render)
+    ground = _ground_of(spec.table).to(background.device, background.dtype)
+    table = ground_layer(ground, camera, light, spec.render)
     return composite(table, torch.tensor([[0]]), background).rgb[:, 0]
 
 

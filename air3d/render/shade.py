@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from air3d.geometry import Camera
+from air3d.render.checks import check_kind, check_not_nan
 from air3d.render.fragments import Fragments
 from air3d.render.hits import HitPixels
 from air3d.render.instances import seeing_cameras
@@ -124,7 +125,7 @@ def gouraud_shading(
         shininess: how narrow highlights are, the exponent of Phong's reflection.
 
     Raises:
-        ValueError: arguments do not fit together.
+        ValueError: arguments do not fit together, or camera or light hold NaN.
     """
     _check_lighting(surfaces, camera, light, shininess)
     hits = _hits(fragments, surfaces)
@@ -173,9 +174,12 @@ def _textured(
 
 
 def _check_lighting(surfaces: Surfaces, camera: Camera, light: Light, shininess: float) -> None:
-    """Refuse batches that do not fit together, and an exponent that makes no highlight."""
+    """Refuse what does not fit together, NaN, and an exponent that makes no highlight."""
     check_rows("camera", len(camera), surfaces)
     check_rows("light", len(light), surfaces)
+    extrinsics, source = camera.world_to_camera, light.source
+    check_kind("shading", "surfaces", surfaces.vertices, camera=extrinsics, light=source)
+    check_not_nan("shading", camera=extrinsics, light=source)
     if not shininess > 0.0:
         raise ValueError(f"shininess must be more than 0, got {shininess}; PyTorch3D's is 64")
 

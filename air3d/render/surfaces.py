@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.geometry import Camera, transform_points
+from air3d.render.checks import check_kind, check_not_nan
 from air3d.render.instances import (
     Instances,
     check_instances,
@@ -115,7 +116,8 @@ def with_texture(
         faces_uvs: the rows of ``verts_uvs`` at each packed face's corners.
 
     Raises:
-        ValueError: there is neither one map nor one per image, or not one row per face.
+        ValueError: there is neither one map nor one per image, there is not one row per face, or
+            it names coordinates that are not there.
     """
     check_rows("maps", len(maps), surfaces)
     if len(faces_uvs) != len(surfaces.faces):
@@ -123,6 +125,8 @@ def with_texture(
             f"faces_uvs must have a row for each of the {len(surfaces.faces)} packed faces, got "
             f"{len(faces_uvs)}"
         )
+    if not torch.compiler.is_compiling():  # else the mixing operation looks at the values
+        _check_coordinates(faces_uvs, len(verts_uvs))
     images = torch.arange(len(surfaces), device=maps.device) % len(maps)
     sizes = torch.tensor([maps.shape[1:3]], device=maps.device).expand(len(maps), 2)
     faces_map = images.repeat_interleave(surfaces.num_faces, output_size=len(faces_uvs))
@@ -187,9 +191,13 @@ def project_faces(surfaces: Surfaces, camera: Camera) -> Float[Tensor, "face 3 3
     the depth in metres. Gradients reach the vertices and the camera.
 
     Raises:
-        ValueError: there is neither one camera nor one per image.
+        ValueError: there is neither one camera nor one per image, the camera is of another
+            precision or device than the surfaces, or it holds NaN.
     """
     check_rows("camera", len(camera), surfaces)
+    matrices = {"camera": camera.world_to_camera, "intrinsics": camera.intrinsics}
+    check_kind("project_faces", "surfaces", surfaces.vertices, **matrices)
+    check_not_nan("project_faces", **matrices)
     camera, _ = seeing_cameras(camera)
     world_to_camera = rows_of(camera.world_to_camera[:, :3], surfaces.vertex_image)
     to_ndc = rows_of(ndc_intrinsics(camera), surfaces.vertex_image)
@@ -221,6 +229,15 @@ def rows_of(
 ) -> Float[Tensor, "_ *rest"]:
     """Return each point's row by its image; the row itself, to be broadcast, if it is the only."""
     return values if len(values) == 1 else values.index_select(0, image)
+
+
+def _check_coordinates(faces_uvs: Int[Tensor, "face 3"], count: int) -> None:
+    """Refuse rows of coordinates that are not there."""
+    if faces_uvs.numel() and not 0 <= int(faces_uvs.min()) <= int(faces_uvs.max()) < count:
+        raise ValueError(
+            f"faces_uvs must name the {count} rows of verts_uvs, counted from 0, got "
+            f"{int(faces_uvs.min())} to {int(faces_uvs.max())}"
+        )
 
 
 def _texture(

@@ -22,12 +22,23 @@ class Light:
         source: the lamp in homogeneous world coordinates: (x, y, z, 0) is the direction towards a
             lamp far away, (x, y, z, 1) the place of one nearby (metres).
         ambient, diffuse, specular: strengths per colour channel.
+
+    Raises:
+        ValueError: the fields hold different numbers of rows.
     """
 
     source: Float[Tensor, "light 4"]
     ambient: Float[Tensor, "light 3"]
     diffuse: Float[Tensor, "light 3"]
     specular: Float[Tensor, "light 3"]
+
+    def __post_init__(self) -> None:
+        rows = {name: len(field) for name, field in vars(self).items()}
+        if len(set(rows.values())) > 1:
+            raise ValueError(
+                "Light: source, ambient, diffuse and specular must hold as many rows, got "
+                f"{', '.join(map(str, rows.values()))}; repeat the single ones by .expand()"
+            )
 
     def __len__(self) -> int:
         return len(self.source)

@@ -29,7 +29,10 @@ __all__ = [
 
 def _announce_compilation() -> None:
     """Say why the first call takes so long, where Numba's cache holds no kernels yet."""
-    cache = Path(layer_kernels.rasterize.stats.cache_path or "")
+    stats = getattr(layer_kernels.rasterize, "stats", None)
+    if stats is None:
+        return  # NUMBA_DISABLE_JIT leaves plain functions, which are never compiled
+    cache = Path(stats.cache_path or "")
     if not any(cache.glob("layer_kernels.rasterize-*.nbi")):
         print(
             f"air3d: the renderer's kernels are compiled when first used and kept in {cache}",

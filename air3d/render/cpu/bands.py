@@ -6,7 +6,7 @@ from torch import Tensor
 
 from air3d.render.cpu import composite_kernels
 from air3d.render.cpu.composite_kernels import BAND
-from air3d.render.cpu.threads import arrays, for_ranges
+from air3d.render.cpu.threads import arrays, empty_like, for_ranges
 from air3d.render.layers import Layers
 
 
@@ -42,7 +42,7 @@ def behind(background: Tensor, log_weight: Tensor) -> np.ndarray:
 
 def empty_gradients(layers: list[Tensor]) -> list[Tensor]:
     """Return contiguous tensors to be filled, whatever the strides of the layers' maps."""
-    return [torch.empty_like(part, memory_format=torch.contiguous_format) for part in layers]
+    return [empty_like(part) for part in layers]
 
 
 def empty_behind(log_weight: Tensor, wanted: bool) -> Tensor:
@@ -52,14 +52,17 @@ def empty_behind(log_weight: Tensor, wanted: bool) -> Tensor:
 
 
 def sum_behind(by_pixel: Tensor, background: Tensor) -> Tensor:
-    """Sum a gradient [scene, pixel, 3] to the background's shape, in float64.
+    """Sum a gradient [scene, pixel, 3] to the background's shape, in float64; 0 if not wanted.
 
     In the same order whatever the number of threads.
     """
+    if len(by_pixel) == 0:
+        return torch.zeros_like(background, memory_format=torch.contiguous_format)
     if background.dim() > 1:
         by_pixel = by_pixel.unflatten(1, background.shape[1:3])
-        same = len(background) == len(by_pixel)
-        return by_pixel if same else by_pixel.sum(dim=0, keepdim=True)
+        if len(background) == len(by_pixel):
+            return by_pixel
+        return by_pixel.sum(dim=0, keepdim=True, dtype=torch.float64).to(background.dtype)
     bands = len(by_pixel) * -(-by_pixel.shape[1] // BAND)
     sums = by_pixel.new_empty(bands, 3, dtype=torch.float64)
     for_ranges(composite_kernels.sum_bands, bands, arrays(by_pixel, sums))

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from air3d.render.checks import check_selection
 from air3d.render.cpu import composite_kernels
 from air3d.render.cpu.bands import (
     behind,
@@ -14,9 +15,9 @@ from air3d.render.cpu.bands import (
     num_bands,
     sum_behind,
 )
-from air3d.render.cpu.threads import arrays, for_ranges
-from air3d.render.images import Background, Composite, check_selection
-from air3d.render.layers import Layers
+from air3d.render.cpu.threads import arrays, empty_like, for_ranges
+from air3d.render.images import Background
+from air3d.render.layers import Composite, Layers
 
 
 def composite(
@@ -69,7 +70,7 @@ def _composite_backward(
 
 @_composite_backward.register_fake
 def _(layers, background, selection, upstream, wants_background):
-    return [*empty_gradients(layers), torch.empty_like(background)]
+    return [*empty_gradients(layers), empty_like(background)]
 
 
 def _save(ctx, inputs, output):

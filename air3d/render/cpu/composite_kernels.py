@@ -89,9 +89,9 @@ def _find_hits(log_weight, scene, first, last, hit, fresh):
     for layer in range(log_weight.shape[1]):
         weights = log_weight[scene, layer, first:last]
         for pixel in range(last - first):
-            hit[pixel] |= weights[pixel] > -INFINITY
+            hit[pixel] |= weights[pixel] != -INFINITY
         for pixel in range(1, last - first):
-            fresh[pixel] |= (weights[pixel] > -INFINITY) != (weights[pixel - 1] > -INFINITY)
+            fresh[pixel] |= (weights[pixel] != -INFINITY) != (weights[pixel - 1] != -INFINITY)
     changed = True
     for pixel in range(last - first):
         changed |= fresh[pixel]
@@ -105,7 +105,7 @@ def _see(log_weight, scene, pixel, seen):
     """Note which layers are hit at a pixel; return whether that has changed."""
     changed = False
     for layer in range(len(seen)):
-        hit = log_weight[scene, layer, pixel] > -INFINITY
+        hit = log_weight[scene, layer, pixel] != -INFINITY
         changed |= hit != seen[layer]
         seen[layer] = hit
     return changed
@@ -164,15 +164,16 @@ def _merge(tree, count, seen, scene, pixel, layers, opacity, states):
             colour[scene, layer, pixel, 2],
         )
         if parent == 0:
+            share = ONE if own == own else own  # a weight that is NaN makes everything NaN
             states[node, NEAREST], states[node, WEIGHT] = own, ONE
-            states[node, SHARE], states[node, REST] = ONE, ZERO
-            states[node, RED], states[node, GREEN], states[node, BLUE] = red, green, blue
-            states[node, OPACITY] = opacity[layer]
+            states[node, SHARE], states[node, REST] = share, ZERO
+            states[node, RED], states[node, GREEN] = share * red, share * green
+            states[node, BLUE], states[node, OPACITY] = share * blue, opacity[layer]
             if len(depth) > 0:
-                states[node, DEPTH] = depth[scene, layer, pixel]
+                states[node, DEPTH] = share * depth[scene, layer, pixel]
             continue
         ahead = own - states[parent, NEAREST]
-        ratio = math.exp(-abs(ahead)) if -abs(ahead) > HIDDEN else ZERO
+        ratio = ZERO if -abs(ahead) <= HIDDEN else math.exp(-abs(ahead))
         mine = ONE if ahead > ZERO else ratio
         others = states[parent, WEIGHT] * (ratio if ahead > ZERO else ONE)
         total = mine + others

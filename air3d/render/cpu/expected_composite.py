@@ -15,9 +15,9 @@ from air3d.render.cpu.bands import (
     num_bands,
     sum_behind,
 )
-from air3d.render.cpu.threads import arrays, for_ranges
-from air3d.render.images import Background, Composite
-from air3d.render.layers import Layers
+from air3d.render.cpu.threads import arrays, empty_like, for_ranges
+from air3d.render.images import Background
+from air3d.render.layers import Composite, Layers
 
 
 def expected_composite(
@@ -75,8 +75,8 @@ def _expected_backward(
 def _(layers, background, presence, upstream, wants_background):
     return [
         *empty_gradients(layers),
-        torch.empty_like(background),
-        torch.empty_like(presence, memory_format=torch.contiguous_format),
+        empty_like(background),
+        empty_like(presence),
     ]
 
 

@@ -6,7 +6,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.render.cpu import fragment_kernels
-from air3d.render.cpu.threads import arrays, for_ranges
+from air3d.render.cpu.threads import arrays, empty_like, for_ranges
 from air3d.render.fragments import Fragments, RasterSettings, check_ranges, pixel_centres
 
 # Rows in a band, the unit of work: large enough to make little of what a face costs per band.
@@ -102,7 +102,7 @@ def _rasterize_backward(
 
 @_rasterize_backward.register_fake
 def _(face_verts, *_):
-    return torch.empty_like(face_verts, memory_format=torch.contiguous_format)
+    return empty_like(face_verts)
 
 
 def _save(ctx, inputs, output):

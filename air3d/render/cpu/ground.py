@@ -8,9 +8,8 @@ from torch import Tensor
 from air3d.render.cpu import ground_kernels
 from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.ground_view import GroundView
-from air3d.render.instances import pixel_centres
-from air3d.render.layers import Layers
-from air3d.render.reference import blur_radius
+from air3d.render.instances import exact_centres
+from air3d.render.layers import Layers, blur_radius
 from air3d.scene.spec import RenderSpec
 
 # Pixels that make a band worth a thread's while.
@@ -76,7 +75,7 @@ _trace.register_autograd(_backward, setup_context=_save)
 def _inputs(params: Tensor, image_size: list[int], settings: list[float]) -> list:
     """Return what both kernels are given first."""
     height, width = image_size
-    centres = (pixel_centres(width, height), pixel_centres(height, width))
+    centres = (exact_centres(width, height), exact_centres(height, width))
     places = arrays(*(params.new_tensor(side) for side in centres))
     return [*arrays(params), *places, _rows(image_size), *arrays(params.new_tensor(settings))]
 

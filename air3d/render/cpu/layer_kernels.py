@@ -146,11 +146,15 @@ def _tiles(low, high, first_centre, last_centre, step, side):
 
 @njit(**INLINE)
 def _rectangle(vertices, layer, xs, ys, row0, row1, reach, step):
-    """The band's tiles that a mesh may reach: top, bottom, left, right."""
+    """The band's tiles that a mesh may reach: top, bottom, left, right.
+
+    A vertex beyond all numbers is left out, as its faces are: NaN would empty the rectangle, and
+    then nothing would be written where other faces reach.
+    """
     low_x, high_x, low_y, high_y = INFINITY, -INFINITY, INFINITY, -INFINITY
     for v in range(vertices.shape[1]):
-        if vertices[layer, v, 2] >= MIN_DEPTH:
-            x, y = vertices[layer, v, 0], vertices[layer, v, 1]
+        x, y = vertices[layer, v, 0], vertices[layer, v, 1]
+        if vertices[layer, v, 2] >= MIN_DEPTH and abs(x) < INFINITY and abs(y) < INFINITY:
             low_x, high_x = min(x - reach, low_x), max(x + reach, high_x)
             low_y, high_y = min(y - reach, low_y), max(y + reach, high_y)
     if low_x <= xs[0] and high_x >= xs[-1] and low_y <= ys[row0] and high_y >= ys[row1 - 1]:

@@ -8,10 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.render.cpu import depth_kernels, layer_kernels
-from air3d.render.cpu.threads import arrays, for_ranges
-from air3d.render.instances import pixel_centres
-from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes
-from air3d.render.reference import blur_radius
+from air3d.render.cpu.threads import arrays, empty_like, for_ranges
+from air3d.render.instances import exact_centres
+from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes, blur_radius
 from air3d.scene.spec import RenderSpec
 
 BAND_ROWS = 64
@@ -114,7 +113,7 @@ def _rasterize_backward(
 
 @_rasterize_backward.register_fake
 def _(tensors, image_size, settings, outputs, upstream, wants_textures):
-    *others, textures = (_empty_like(tensor) for tensor in tensors[:4])
+    *others, textures = (empty_like(tensor) for tensor in tensors[:4])
     return [*others, textures if wants_textures else textures.new_empty(0)]
 
 
@@ -159,7 +158,7 @@ def _run_backward(items: int, inputs: list, textures: Tensor, wanted: bool) -> T
 
 
 def _sum_in_order(parts: Tensor) -> Tensor:
-    """Sum along the first dimension, one after the other; torch promises no order."""
+    """Sum along the first dimension, one after the other."""
     total = parts[0]
     for part in parts[1:]:
         total = total + part
@@ -204,13 +203,8 @@ def _map_arrays(maps: Sequence[Tensor]) -> list[np.ndarray | None]:
     return [*others, depth if depth.size else None]
 
 
-def _empty_like(tensor: Tensor) -> Tensor:
-    """Return a contiguous tensor to be filled, whatever the strides of the given one."""
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-
-
 def _pixels(image_size: tuple[int, int] | list[int], like: Tensor) -> list[np.ndarray]:
     """Return the pixel centres' x and y."""
     height, width = image_size
-    centres = (pixel_centres(width, height), pixel_centres(height, width))
+    centres = (exact_centres(width, height), exact_centres(height, width))
     return arrays(*(like.new_tensor(side) for side in centres))

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from air3d.render.cpu import near_plane_kernels
-from air3d.render.cpu.threads import arrays, for_ranges
+from air3d.render.cpu.threads import arrays, empty_like, for_ranges
 from air3d.render.fragments import Fragments
 from air3d.render.near_plane import CutFaces
 
@@ -23,7 +23,7 @@ def to_whole_faces(fragments: Fragments, cut: CutFaces) -> Fragments:
 
 @torch.library.custom_op("air3d::to_whole_faces", mutates_args=())
 def _to_whole_faces(slots: Tensor, bary: Tensor, on_face: Tensor) -> tuple[Tensor, Tensor]:
-    outputs = _empty_like(bary), _empty_like(slots)
+    outputs = empty_like(bary), empty_like(slots)
     _, place = _cut_slots(on_face)
     flat = arrays(slots.flatten(), bary.flatten(), on_face)
     results = arrays(*(output.flatten() for output in outputs))
@@ -33,14 +33,14 @@ def _to_whole_faces(slots: Tensor, bary: Tensor, on_face: Tensor) -> tuple[Tenso
 
 @_to_whole_faces.register_fake
 def _(slots, bary, on_face):
-    return _empty_like(bary), _empty_like(slots)
+    return empty_like(bary), empty_like(slots)
 
 
 @torch.library.custom_op("air3d::to_whole_faces_backward", mutates_args=())
 def _to_whole_faces_backward(
     slots: Tensor, bary: Tensor, on_face: Tensor, upstream: Tensor
 ) -> tuple[Tensor, Tensor]:
-    grad_bary = _empty_like(bary)
+    grad_bary = empty_like(bary)
     cut, place = _cut_slots(on_face)
     sums = np.empty((_PARTS, len(cut), 9))
     flat = arrays(slots.flatten(), bary.flatten(), on_face)
@@ -55,7 +55,7 @@ def _to_whole_faces_backward(
 
 @_to_whole_faces_backward.register_fake
 def _(slots, bary, on_face, upstream):
-    return _empty_like(bary), _empty_like(on_face)
+    return empty_like(bary), empty_like(on_face)
 
 
 def _save(ctx, inputs, output):
@@ -74,7 +74,3 @@ def _cut_slots(on_face: Tensor) -> tuple[Tensor, np.ndarray]:
     whole = torch.eye(3, dtype=on_face.dtype)
     partial = (on_face != whole).flatten(1).any(dim=1)
     return partial.nonzero().flatten(), torch.where(partial, partial.cumsum(0) - 1, -1).numpy()
-
-
-def _empty_like(tensor: Tensor) -> Tensor:
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)

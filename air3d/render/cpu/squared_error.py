@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from air3d.render.checks import check_selection
 from air3d.render.cpu import composite_kernels
 from air3d.render.cpu.bands import (
     behind,
@@ -17,8 +18,8 @@ from air3d.render.cpu.bands import (
     num_bands,
     sum_behind,
 )
-from air3d.render.cpu.threads import arrays, for_ranges
-from air3d.render.images import Background, check_selection
+from air3d.render.cpu.threads import arrays, empty_like, for_ranges
+from air3d.render.images import Background
 from air3d.render.layers import Layers
 
 
@@ -83,7 +84,7 @@ def _squared_error_backward(
 @_squared_error_backward.register_fake
 def _(layers, background, images, selection, upstream, wants_background, wants_images):
     by_image = images.new_empty(images.shape if wants_images else (0, 0, 0, 3))
-    return [*empty_gradients(layers), torch.empty_like(background), by_image]
+    return [*empty_gradients(layers), empty_like(background), by_image]
 
 
 def _save(ctx, inputs, output):

@@ -21,16 +21,24 @@ def arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-def for_ranges(kernel: Callable, count: int, arguments: list) -> None:
+def empty_like(tensor: Tensor) -> Tensor:
+    """Return a contiguous tensor to be filled, whatever the strides of the given one."""
+    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
+
+
+def for_ranges(
+    kernel: Callable, count: int, arguments: list, chunks_per_thread: int = _CHUNKS_PER_THREAD
+) -> None:
     """Run ``kernel(start, stop, *arguments)`` over ranges that cover ``count`` items, on threads.
 
-    As many threads as torch has (``torch.get_num_threads``).
+    As many threads as torch has (``torch.get_num_threads``). One chunk for each suits kernels
+    that do some of their work anew for every range.
     """
     threads = torch.get_num_threads()
     if threads == 1 or count <= 1:
         kernel(0, count, *arguments)
         return
-    chunks = min(count, threads * _CHUNKS_PER_THREAD)
+    chunks = min(count, threads * chunks_per_thread)
     bounds = [count * chunk // chunks for chunk in range(chunks + 1)]
     executor = _executor(threads)
     futures = [executor.submit(kernel, start, stop, *arguments) for start, stop in pairwise(bounds)]

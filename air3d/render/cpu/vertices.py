@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from air3d.render.cpu import vertex_kernels
-from air3d.render.cpu.threads import arrays
+from air3d.render.cpu.threads import arrays, empty_like
 from air3d.render.instances import Placement, check_identity
 from air3d.render.layers import ProjectedMeshes
 from air3d.scene.assets import MeshBank
@@ -83,7 +83,7 @@ def _project_backward(
 
 @_project_backward.register_fake
 def _(inputs, num_vertices, mesh, projected, grad_projected, grad_lit):
-    return [torch.empty_like(t, memory_format=torch.contiguous_format) for t in inputs]
+    return [empty_like(t) for t in inputs]
 
 
 def _save(ctx, inputs, output):

@@ -4,10 +4,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from air3d.render.checks import check_selection
 from air3d.render.cpu import visibility_kernels
 from air3d.render.cpu.bands import empty_gradients, flat
 from air3d.render.cpu.threads import arrays, for_ranges
-from air3d.render.images import check_selection
 from air3d.render.layers import Layers
 
 

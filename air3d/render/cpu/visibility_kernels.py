@@ -15,17 +15,19 @@ HIDDEN = np.float32(-50.0)
 @njit(nogil=True, cache=True)
 def _shares(log_weight, log_transmittance, scene, pixel, slots, shares):
     """Fill the slots' shares of the weights at a pixel; return the pixel's opacity."""
-    largest, missed = -INFINITY, ZERO
+    largest, missed, hit = -INFINITY, ZERO, False
     for slot in range(len(slots)):
-        if slots[slot] >= 0 and log_weight[scene, slots[slot], pixel] > -INFINITY:
+        if slots[slot] >= 0 and log_weight[scene, slots[slot], pixel] != -INFINITY:
+            hit = True
             largest = max(largest, log_weight[scene, slots[slot], pixel])
             missed += min(log_transmittance[scene, slots[slot], pixel], ZERO)
     shares[:] = ZERO
-    if largest == -INFINITY:
+    if not hit:
         return ZERO
     total = ZERO
     for slot in range(len(slots)):
-        if slots[slot] >= 0 and log_weight[scene, slots[slot], pixel] - largest > HIDDEN:
+        # Said so that a log-weight that is NaN makes all shares NaN.
+        if slots[slot] >= 0 and not log_weight[scene, slots[slot], pixel] - largest <= HIDDEN:
             shares[slot] = math.exp(log_weight[scene, slots[slot], pixel] - largest)
             total += shares[slot]
     for slot in range(len(slots)):
