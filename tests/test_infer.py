@@ -229,7 +229,11 @@ def test_an_out_that_cannot_be_a_folder_is_named(image, checkpoint):
         run_infer([image], checkpoint, image / "below")
 
 
-@pytest.mark.parametrize("obstacle", ["photo.json", temporary_name(Path("photo.json")).name])
+@pytest.mark.parametrize(
+    "obstacle",
+    ["photo.json", temporary_name(Path("photo.json")).name],
+    ids=["the file", "its temporary name"],  # which holds the process's number
+)
 def test_a_failed_write_leaves_nothing_behind(image, checkpoint, tmp_path, obstacle):
     out = tmp_path / "out"
     (out / obstacle).mkdir(parents=True)
