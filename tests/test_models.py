@@ -22,7 +22,13 @@ from air3d.objectives import count_log_prior, enumerate_hypotheses
 from air3d.scene import View, ViewPrior, known_view, load_assets, load_scene, upright_scenes
 
 SMALL_SCENE = SceneConfig(
-    channels=(8, 8, 8), features=32, state=32, glimpse_size=16, glimpse_channels=(8, 8), hidden=32
+    channels=(8, 8, 8),
+    features=32,
+    state=32,
+    search=8,
+    glimpse_size=16,
+    glimpse_channels=(8, 8),
+    hidden=32,
 )
 SMALL_GLIMPSE = GlimpseConfig(channels=(4, 4, 4), features=32, state=32, code=8, hidden=32)
 

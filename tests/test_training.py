@@ -45,6 +45,7 @@ SMALL = SceneConfig(
     channels=(8, 16, 16),
     features=64,
     state=64,
+    search=12,
     glimpse_size=16,
     glimpse_channels=(16, 32),
     hidden=64,

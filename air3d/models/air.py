@@ -63,6 +63,7 @@ class SceneConfig:
     Attributes:
         channels: of the image encoder, one halving each.
         features, state: widths of the image's features and of the recurrent state.
+        search: channels of the search's hidden layers.
         glimpse_size: side of a glimpse, pixels.
         glimpse_channels: of the glimpse's encoder, one halving each.
         hidden: width of the head's hidden layers.
@@ -72,6 +73,7 @@ class SceneConfig:
     channels: tuple[int, ...] = (16, 32, 64)
     features: int = 128
     state: int = 256
+    search: int = 32
     glimpse_size: int = 32
     glimpse_channels: tuple[int, ...] = (32, 64, 128)
     hidden: int = 256
@@ -225,7 +227,7 @@ def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -
         spec,
         meshes,
         prior,
-        Search(config.state, encoder.map_channels, encoder.map_size),
+        Search(config.state, encoder.map_channels, encoder.map_size, config.search),
         glimpse_size=config.glimpse_size,
         channels=config.glimpse_channels,
         hidden=config.hidden,

@@ -54,9 +54,7 @@ class Search(nn.Module):
 
     centres: Tensor
 
-    def __init__(
-        self, state_size: int, map_channels: int, map_size: tuple[int, int], hidden: int = 32
-    ):
+    def __init__(self, state_size: int, map_channels: int, map_size: tuple[int, int], hidden: int):
         super().__init__()
         self.map_size = map_size
         self.num_evidence = hidden
