@@ -25,6 +25,7 @@ from air3d.benchmarks import (
     Workload,
     arithmetic_floor,
     build_scenes,
+    check_plottable,
     curve,
     fragments,
     fused,
@@ -90,8 +91,15 @@ class Row:
 
 def main(arguments: Arguments) -> None:
     """Measure, print tables, write JSON and plot."""
-    for path in filter(None, (arguments.json, arguments.plot)):
-        check_writable(path)
+    if arguments.json:
+        check_writable(arguments.json)
+    if arguments.plot:
+        check_plottable(arguments.plot)
+        if all(len(getattr(arguments, axis)) == 1 for axis in AXES):
+            raise ValueError(
+                "--plot: draws cost against what varies, and nothing does; give an option two "
+                "values or more, as in --images 16 32 64"
+            )
     if arguments.threads:
         torch.set_num_threads(arguments.threads)
     base = _base(arguments)

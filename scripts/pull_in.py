@@ -17,6 +17,7 @@ from air3d.benchmarks import (
     Curve,
     Homecoming,
     Start,
+    check_plottable,
     come_home,
     curve,
     draw_trials,
@@ -83,8 +84,10 @@ class Row:
 
 def main(arguments: Arguments) -> None:
     """Try every start under every way, print the shares, write JSON and plot."""
-    for path in filter(None, (arguments.json, arguments.plot)):
-        check_writable(path)
+    if arguments.json:
+        check_writable(arguments.json)
+    if arguments.plot:
+        check_plottable(arguments.plot)
     spec = load_scene(arguments.scene)
     if not isinstance(spec, SceneSpec):
         raise ValueError(f"{arguments.scene}: is a scene of glimpses, which is not refined")

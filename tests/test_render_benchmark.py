@@ -103,3 +103,19 @@ def test_stages_are_timed_when_warm():
     leaf.register_hook(lambda gradient: backward.append(gradient))
     stage_times(lambda: 2.0 * leaf, [leaf], runs=3)
     assert len(backward) == 1 + 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--plot", "x.xyz"), "--plot x.xyz: is no picture's name; end it in .png or .svg"),
+        (("--images", "1", "--objects", "1", "--faces", "20", "--plot", "x.png"), "nothing does"),
+    ],
+)
+def test_a_plot_that_cannot_be_drawn_is_refused_before_the_work(
+    call_script, tmp_path, monkeypatch, arguments, sentence
+):
+    pytest.importorskip("matplotlib")
+    monkeypatch.chdir(tmp_path)
+    answer = call_script("benchmark.py", "render", "--size", "16", *arguments)
+    assert sentence in str(answer) and not list(tmp_path.iterdir())

@@ -2,7 +2,7 @@
 
 from air3d.benchmarks.floor import Floor, arithmetic_floor
 from air3d.benchmarks.measure import Cost, measure
-from air3d.benchmarks.plots import Curve, curve, plot_scaling, plot_shares
+from air3d.benchmarks.plots import Curve, check_plottable, curve, plot_scaling, plot_shares
 from air3d.benchmarks.pull_in import (
     Homecoming,
     Start,
@@ -45,6 +45,7 @@ __all__ = [
     "fused",
     "is_home",
     "measure",
+    "check_plottable",
     "plot_scaling",
     "plot_shares",
     "rasterizers",

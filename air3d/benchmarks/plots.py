@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from itertools import cycle, groupby
 from pathlib import Path
 
+from air3d.provenance import check_writable
+
 
 @dataclass(frozen=True)
 class Curve:
@@ -29,15 +31,33 @@ def curve(panel: str, label: str, points: Sequence[tuple[float, float]]) -> Curv
     return Curve(panel, label, x, y)
 
 
+def check_plottable(path: Path) -> None:
+    """Check that a plot can be drawn and written, before long work.
+
+    Raises:
+        ValueError: matplotlib is not installed, or knows no pictures of the file's kind.
+        OSError: no file can be written there.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ValueError(
+            '--plot: drawing needs matplotlib; install it by pip install -e ".[plot]", or leave '
+            "out --plot"
+        ) from error
+    kinds = FigureCanvasAgg(Figure()).get_supported_filetypes()
+    if path.suffix.lstrip(".").lower() not in kinds:
+        raise ValueError(f"--plot {path}: is no picture's name; end it in .png or .svg")
+    check_writable(path)
+
+
 def plot_scaling(path: Path, curves: Sequence[Curve]) -> None:
     """Write one panel per sweep: milliseconds (forward + backward) against what varies.
 
     Args:
-        path: PNG or SVG to write.
+        path: PNG or SVG to write (:func:`check_plottable`).
         curves: those of a panel one after the other.
-
-    Raises:
-        ImportError: matplotlib is not installed.
     """
     panels = _panels(curves)
     figure = _figure(3.6 * len(panels), 3.4)
@@ -61,9 +81,6 @@ def plot_shares(path: Path, curves: Sequence[Curve]) -> None:
     Args:
         path: PNG or SVG to write.
         curves: those of a panel one after the other.
-
-    Raises:
-        ImportError: matplotlib is not installed.
     """
     panels = _panels(curves)
     figure = _figure(4.6 * len(panels), 4.6)
@@ -87,12 +104,8 @@ def _panels(curves: Sequence[Curve]) -> list[list[Curve]]:
 
 def _figure(width: float, height: float):
     """Return an empty figure of so many inches."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            'drawing needs matplotlib; install it by pip install -e ".[plot]", or leave out --plot'
-        ) from error
+    from matplotlib.figure import Figure  # an extra, which few need
+
     return Figure(figsize=(width, height), layout="constrained")
 
 
