@@ -51,6 +51,11 @@ hypothesis.settings.register_profile("air3d", deadline=None, derandomize=True, d
 hypothesis.settings.load_profile("air3d")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the longest file, or one worker is left alone with it at the end."""
+    items.sort(key=lambda item: item.path.name != "test_training.py")
+
+
 @pytest.fixture
 def as_users_run() -> Iterator[None]:
     """Switch the checks of shapes off, as they are for users."""
