@@ -43,6 +43,7 @@ class Moves:
         self._scale, self._colour = objects.scale, objects.colour
         self.per_object = 3 + (self._scale is not None) + 3 * (self._colour is not None)
         self._view = ViewPrior(decoder.spec)
+        self._viewpoint = self._view.coordinates(View(start.camera, start.light))
         self.size = self.num_objects * self.per_object + len(self._view.unknowns)
         self._unit = max(mesh.diameter for mesh in decoder.bank.meshes)
         heights = torch.tensor([mesh.rest_height for mesh in decoder.bank.meshes])
@@ -51,10 +52,6 @@ class Moves:
     def zero(self) -> Float[Tensor, "batch coordinate"]:
         """Return no move."""
         return self.start.position.new_zeros(len(self.start), self.size)
-
-    def of_object(self, coordinate: int, index: int) -> int:
-        """Return where a move holds a coordinate of object ``index``."""
-        return index * self.per_object + coordinate
 
     def at(self, moves: Float[Tensor, "batch coordinate"]) -> Scenes:
         """Return the moved scenes; gradients reach the moves."""
@@ -87,9 +84,8 @@ class Moves:
         unknowns = self._view.unknowns
         if not unknowns:
             return View(self.start.camera, self.start.light)
-        start = self._view.coordinates(View(self.start.camera, self.start.light))
-        columns = []
-        for unknown, at, move in zip(unknowns, start.unbind(1), moves.unbind(1), strict=True):
+        columns, start = [], self._viewpoint.unbind(1)
+        for unknown, at, move in zip(unknowns, start, moves.unbind(1), strict=True):
             low, high = unknown.range.low, unknown.range.high
             angular = unknown.name.endswith(("azimuth", "elevation"))
             unit = RADIANS_OF_THE_VIEW if angular else 0.5 * (high - low)
