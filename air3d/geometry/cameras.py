@@ -1,6 +1,7 @@
 """Pinhole cameras in OpenCV's axes."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -56,6 +57,15 @@ class Camera:
     def __getitem__(self, rows: slice | Shaped[Tensor, " row"]) -> "Camera":
         """Return some of the cameras, as a batch."""
         return Camera(self.world_to_camera[rows], self.intrinsics[rows], self.image_size)
+
+    @classmethod
+    def concatenate(cls, several: Sequence["Camera"]) -> "Camera":
+        """Put cameras of one image size into one batch; at least one."""
+        return cls(
+            torch.cat([camera.world_to_camera for camera in several]),
+            torch.cat([camera.intrinsics for camera in several]),
+            several[0].image_size,
+        )
 
     def expand(self, batch: int) -> "Camera":
         """Repeat a single camera ``batch`` times, without a copy."""

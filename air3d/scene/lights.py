@@ -1,7 +1,7 @@
 """Light: ambient, and one lamp that is far away or at a place."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from jaxtyping import Float, Shaped
@@ -45,18 +45,24 @@ class Light:
 
     def __getitem__(self, rows: slice | Shaped[Tensor, " row"]) -> "Light":
         """Return the lights of some of the scenes."""
-        fields = (self.source, self.ambient, self.diffuse, self.specular)
-        return Light(*(field[rows] for field in fields))
+        parts = (self.source, self.ambient, self.diffuse, self.specular)
+        return Light(*(field[rows] for field in parts))
+
+    @classmethod
+    def concatenate(cls, several: Sequence["Light"]) -> "Light":
+        """Put lights into one batch; at least one."""
+        names = (field.name for field in fields(cls))
+        return cls(*(torch.cat([getattr(light, name) for light in several]) for name in names))
 
     def expand(self, batch: int) -> "Light":
         """Repeat a single light ``batch`` times, without a copy."""
-        fields = (self.source, self.ambient, self.diffuse, self.specular)
-        return Light(*(field.expand(batch, -1) for field in fields))
+        parts = (self.source, self.ambient, self.diffuse, self.specular)
+        return Light(*(field.expand(batch, -1) for field in parts))
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None):
         """Return the same light on another device or in another precision."""
-        fields = (self.source, self.ambient, self.diffuse, self.specular)
-        return Light(*(field.to(device=device, dtype=dtype) for field in fields))
+        parts = (self.source, self.ambient, self.diffuse, self.specular)
+        return Light(*(field.to(device=device, dtype=dtype) for field in parts))
 
 
 def ambient_light(strength: Strength = 1.0) -> Light:

@@ -96,20 +96,11 @@ def concatenate(several: Sequence[Scenes]) -> Scenes:
     def joined(name: str) -> Tensor:
         return torch.cat([getattr(some, name) for some in several])
 
-    cameras, lights = [some.camera for some in several], [some.light for some in several]
     return Scenes(
         **{name: joined(name) for name in _OF_OBJECTS},
-        camera=Camera(
-            torch.cat([camera.world_to_camera for camera in cameras]),
-            torch.cat([camera.intrinsics for camera in cameras]),
-            cameras[0].image_size,
-        ),
-        light=Light(*(torch.cat(parts) for parts in zip(*map(_fields, lights), strict=True))),
+        camera=Camera.concatenate([some.camera for some in several]),
+        light=Light.concatenate([some.light for some in several]),
     )
-
-
-def _fields(light: Light) -> tuple[Tensor, ...]:
-    return tuple(getattr(light, field.name) for field in dataclasses.fields(light))
 
 
 def upright_scenes(

@@ -115,12 +115,7 @@ class BopDataset:
             DataError: images differ in size, or a camera is missing or damaged.
         """
         size = _common_size(self.path, {_read_size(source) for source in self._sources})
-        cameras = [_read_camera(source, size) for source in self._sources]
-        return Camera(
-            torch.cat([camera.world_to_camera for camera in cameras]),
-            torch.cat([camera.intrinsics for camera in cameras]),
-            size,
-        )
+        return Camera.concatenate([_read_camera(source, size) for source in self._sources])
 
     @property
     def keys(self) -> tuple[str, ...]:
@@ -176,13 +171,8 @@ def _to_scenes(entries: list[BopImage]) -> Scenes:
             poses[row, column] = found.object_to_world
             scale[row, column] = found.scale
             colour[row, column] = found.colour
-    cameras = Camera(
-        torch.cat([entry.camera.world_to_camera for entry in entries]),
-        torch.cat([entry.camera.intrinsics for entry in entries]),
-        entries[0].camera.image_size,
-    )
-    fields = ("source", "ambient", "diffuse", "specular")
-    light = Light(*(torch.cat([getattr(e.light, name) for e in entries]) for name in fields))
+    cameras = Camera.concatenate([entry.camera for entry in entries])
+    light = Light.concatenate([entry.light for entry in entries])
     return Scenes(identity, poses[..., :3, 3], poses[..., :3, :3], scale, colour, cameras, light)
 
 
