@@ -15,7 +15,7 @@ import torch
 
 from air3d.checkpoint import CheckpointError, load_model
 from air3d.cli import choose_device, run
-from air3d.data import SceneStream
+from air3d.data import Prefetch, SceneStream
 from air3d.evaluation import TestSet, evaluate
 from air3d.files import file_digest
 from air3d.models import Air, SceneConfig, build_air
@@ -55,9 +55,10 @@ def main(arguments: Arguments) -> None:
     torch.manual_seed(arguments.seed)
     model = _start(arguments, spec, stream).to(device)
     prior = count_log_prior(spec.count, model.max_steps)
+    batches = Prefetch(stream.batch)
 
     def loss_of(iteration: int) -> Loss:
-        batch = stream.batch(iteration)
+        batch = batches(iteration)
         if arguments.phase == "sleep":
             return sleep_loss(model, batch)
         return elbo_loss(model, batch.images.to(device), prior)

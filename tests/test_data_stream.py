@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from air3d.data import SceneStream
+from air3d.data import Prefetch, SceneStream
 from air3d.scene import SceneSpec, load_scene
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -81,3 +81,23 @@ def test_scenes_are_the_ones_in_the_images(spec):
 def test_senseless_settings_are_refused(spec, batch, seed):
     with pytest.raises(ValueError, match="batch must be at least 1 and seed at least 0"):
         SceneStream(spec, batch=batch, seed=seed)
+
+
+def test_prefetching_gives_the_same_batches_in_any_order():
+    asked = []
+
+    def make(index: int) -> int:
+        asked.append(index)
+        return 10 * index
+
+    prefetch = Prefetch(make)
+    assert [prefetch(index) for index in (4, 5, 6, 2, 3)] == [40, 50, 60, 20, 30]
+    assert asked[:6] == [4, 5, 6, 7, 2, 3]  # each made once, the next one ahead of time
+
+
+def test_prefetching_raises_what_making_raises():
+    def make(index: int) -> int:
+        raise ValueError(f"no batch {index}")
+
+    with pytest.raises(ValueError, match="no batch 3"):
+        Prefetch(make)(3)

@@ -5,6 +5,7 @@ from air3d.data.canvases import CanvasDataset, load_canvases, save_canvases
 from air3d.data.digits import Digits, load_digits, scikit_learn_digits
 from air3d.data.errors import DataError
 from air3d.data.multi_mnist import CanvasPlan, make_multi_mnist, write_multi_mnist
+from air3d.data.prefetch import Prefetch
 from air3d.data.stream import RenderedScenes, SceneStream
 
 __all__ = [
@@ -16,6 +17,7 @@ __all__ = [
     "CanvasPlan",
     "DataError",
     "Digits",
+    "Prefetch",
     "RenderedScenes",
     "SceneStream",
     "load_canvases",

@@ -63,7 +63,7 @@ class SceneConfig:
     Attributes:
         channels: of the image encoder, one halving each.
         features, state: widths of the image's features and of the recurrent state.
-        search: channels of the search's hidden layers.
+        search: channels of the map in which objects are searched.
         glimpse_size: side of a glimpse, pixels.
         glimpse_channels: of the glimpse's encoder, one halving each.
         hidden: width of the head's hidden layers.
@@ -222,16 +222,19 @@ def _glimpse_air(spec: GlimpseSpec, config: GlimpseConfig) -> Air:
 
 def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -> Air:
     prior = ScenePrior(spec, meshes)
-    encoder = MapEncoder(spec.num_channels, spec.image_size, config.channels, config.features)
+    encoder = MapEncoder(
+        spec.num_channels, spec.image_size, config.channels, config.features, config.search
+    )
     head = PoseHead(
         spec,
         meshes,
         prior,
-        Search(config.state, encoder.map_channels, encoder.map_size, config.search),
+        Search(config.state, config.search, encoder.map_size),
         glimpse_size=config.glimpse_size,
         channels=config.glimpse_channels,
         hidden=config.hidden,
         yaw_bins=config.yaw_bins,
+        state_size=config.state,
     )
     guide = Guide(
         encoder,

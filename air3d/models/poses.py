@@ -115,6 +115,7 @@ class PoseHead(Head):
         channels: of the glimpse's encoder, one halving each.
         hidden: width of the hidden layers.
         yaw_bins: components of the yaw's mixture.
+        state_size: width of the guide's recurrent state.
     """
 
     rest_height: Tensor
@@ -132,6 +133,7 @@ class PoseHead(Head):
         channels: tuple[int, ...],
         hidden: int,
         yaw_bins: int,
+        state_size: int,
     ):
         super().__init__()
         self.prior = prior
@@ -149,7 +151,7 @@ class PoseHead(Head):
         )
         self.sizes = [1, 5, 3 * yaw_bins, 2 * self.appearance.size]
         self.tell = nn.Sequential(
-            nn.Linear(hidden + 4 + self.surroundings.size, hidden),
+            nn.Linear(hidden + 4 + self.surroundings.size + state_size, hidden),
             nn.ReLU(),
             nn.Linear(hidden, self.num_identities * sum(self.sizes)),
         )
@@ -173,15 +175,21 @@ class PoseHead(Head):
         return PoseLook(state, evidence, search)
 
     def posterior(
-        self, observation: Observation, centre: Float[Tensor, "batch 2"]
+        self,
+        observation: Observation,
+        centre: Float[Tensor, "batch 2"],
+        state: Float[Tensor, "batch state"],
     ) -> PosePosterior:
-        """Return q of the object at a coarse place in the image (normalised pixels)."""
+        """Return q of the object at a coarse place in the image (normalised pixels).
+
+        The guide's ``state`` knows what the objects before it were.
+        """
         images, seen = observation.images, _seen(observation)
         windows, sight = self._window(centre.clamp(-1, 1), seen.view.camera)
         features = self.glimpse(read_glimpse(images, windows, self.glimpse_size))
         direction = [sight[:, None].cos(), sight[:, None].sin()]
         around = self.surroundings(seen, sight)
-        context = torch.cat([features, windows.centre, *direction, around], 1)
+        context = torch.cat([features, windows.centre, *direction, around, state], 1)
         out = self.tell(context).reshape(len(images), self.num_identities, -1)
         logits, place, yaw, appearance = out.split(self.sizes, dim=-1)
         scale = nn.functional.softplus(place[..., 2:4] - 2.0) + 3e-3
@@ -206,13 +214,13 @@ class PoseHead(Head):
         So is the component of the search where the glimpse is read, but that is no latent: a
         bound on log p(x) holds whatever the component.
         """
-        q = self.posterior(observation, look.search.at(look.search.sample()))
+        q = self.posterior(observation, look.search.at(look.search.sample()), look.state)
         drawn = q.place.rsample(), q.yaw.rsample(), q.appearance.rsample()
         return self._latents(q, _seen(observation), *drawn)
 
     def mode(self, observation: Observation, look: PoseLook) -> PoseLatents:
         """Take the most probable latents of every identity."""
-        q = self.posterior(observation, look.search.at(look.search.mode()))
+        q = self.posterior(observation, look.search.at(look.search.mode()), look.state)
         modes = q.place.mean, q.yaw.modes(1)[..., 0], q.appearance.mean
         return self._latents(q, _seen(observation), *modes)
 
@@ -227,7 +235,7 @@ class PoseHead(Head):
         normalised = self.normalised_pixels(camera, truth.position)
         joint = look.search.joint_log_prob(normalised)
         component = joint.argmax(dim=1)
-        q = self.posterior(observation, look.search.at(component).detach())
+        q = self.posterior(observation, look.search.at(component).detach(), look.state)
         row, identity = torch.arange(len(component), device=component.device), truth.identity
         place = (normalised - q.windows.centre) / q.windows.half_side
         repeated = place[:, None].expand(-1, self.num_identities, 2)

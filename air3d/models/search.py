@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from air3d.models.encoder import cell_centres
+from air3d.models.encoder import Convolutions, cell_centres
 
 
 @dataclass(frozen=True)
@@ -47,21 +47,21 @@ class Search(nn.Module):
 
     Args:
         state_size: width of the guide's recurrent state.
-        map_channels: of the map.
+        map_channels: of the map, and of the search's hidden layers.
         map_size: (height, width) of the map.
-        hidden: channels of the hidden layers.
     """
 
     centres: Tensor
 
-    def __init__(self, state_size: int, map_channels: int, map_size: tuple[int, int], hidden: int):
+    def __init__(self, state_size: int, map_channels: int, map_size: tuple[int, int]):
         super().__init__()
         self.map_size = map_size
-        self.num_evidence = hidden
-        self.want = nn.Linear(state_size, hidden)
-        self.see = nn.Conv2d(map_channels + 1, hidden, 1)
-        self.compare = nn.Conv2d(hidden, hidden, 3, padding=1)
-        self.point = nn.Conv2d(hidden, 5, 1)
+        self.num_evidence = map_channels
+        self.want = nn.Linear(state_size, map_channels)
+        self.mark = nn.Conv2d(1, map_channels, 1, bias=False)
+        mix = nn.Conv2d(map_channels, map_channels, 3, padding=1)
+        self.compare = Convolutions(nn.ReLU(), mix, nn.ReLU())
+        self.point = nn.Conv2d(map_channels, 5, 1)
         self.register_buffer("centres", cell_centres(*map_size), persistent=False)
 
     def forward(
@@ -78,8 +78,7 @@ class Search(nn.Module):
             state: the guide's.
         """
         wanted = self.want(state)[:, :, None, None]
-        hidden = torch.relu(self.see(torch.cat([places, found[:, None]], dim=1)) + wanted)
-        hidden = torch.relu(self.compare(hidden))
+        hidden = self.compare(places + self.mark(found[:, None]) + wanted)
         out = self.point(hidden).flatten(2).movedim(1, 2)
         cell = 2.0 / self.centres.new_tensor(self.map_size[::-1])
         mixture = PlaceMixture(

@@ -41,7 +41,8 @@ class ViewPosterior:
     """Independent densities of the coordinates.
 
     Attributes:
-        circular: of the angles on a full circle [B, D1].
+        circular: of the angles on a full circle [B, D1]; each after the first (the light's after
+            the camera's) is counted from the first, as it shows in the image.
         linear: of the others, whose range of the prior is [-1, 1] [B, D2].
     """
 
@@ -106,7 +107,8 @@ class ViewHead(nn.Module):
     def mode(self, features: Float[Tensor, "batch feature"]) -> SeenView:
         """Take the most probable view."""
         posterior = self.posterior(features)
-        return self._seen(posterior, posterior.circular.modes(1)[..., 0], posterior.linear.mean)
+        modes = posterior.circular.modes(1)[..., 0]
+        return self._seen(posterior, modes, posterior.linear.mean)
 
     def told(self, view: View) -> SeenView:
         """Go by a view that is known."""
@@ -123,7 +125,7 @@ class ViewHead(nn.Module):
         posterior = self.posterior(features)
         coordinates = self.prior.coordinates(view)
         linear = (coordinates[:, self.linear] - self.centre) / self.half_width
-        angles = posterior.circular.log_prob(coordinates[:, self.circular])
+        angles = posterior.circular.log_prob(_from_first(coordinates[:, self.circular]))
         others = temper_gradient(
             posterior.linear.log_prob(linear), posterior.linear.stddev[..., None]
         )
@@ -135,7 +137,7 @@ class ViewHead(nn.Module):
         angles: Float[Tensor, "batch circular"],
         linear: Float[Tensor, "batch linear"],
     ) -> SeenView:
-        columns = dict(zip(self.circular, angles.unbind(dim=1), strict=True))
+        columns = dict(zip(self.circular, _from_zero(angles).unbind(dim=1), strict=True))
         metric = self.centre + self.half_width * linear
         columns |= dict(zip(self.linear, metric.unbind(dim=1), strict=True))
         ordered = [columns[index] for index in range(len(columns))]
@@ -149,3 +151,13 @@ class ViewHead(nn.Module):
         """Turn angles by full circles to where they lie nearest the middle of their range."""
         away = torch.remainder(coordinates - self.middle + math.pi, 2 * math.pi) - math.pi
         return torch.where(self.is_circular, self.middle + away, coordinates)
+
+
+def _from_first(angles: Float[Tensor, "batch angle"]) -> Float[Tensor, "batch angle"]:
+    """Count all angles but the first from the first."""
+    return torch.cat([angles[:, :1], angles[:, 1:] - angles[:, :1]], dim=1)
+
+
+def _from_zero(angles: Float[Tensor, "batch angle"]) -> Float[Tensor, "batch angle"]:
+    """Undo :func:`_from_first`, up to full circles."""
+    return torch.cat([angles[:, :1], angles[:, 1:] + angles[:, :1]], dim=1)
