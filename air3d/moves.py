@@ -7,12 +7,13 @@ from torch import Tensor
 from air3d.geometry import yaw_rotation
 from air3d.models.decoders import SceneDecoder
 from air3d.scene import Scenes, View, ViewPrior
+from air3d.scene.view_prior import Unknown
 
 RADIANS_PER_DIAMETER = 2.0
 """A move's turn: so much changes a picture about as much as a shift by a diameter."""
 
-RADIANS_OF_THE_VIEW = 0.5
-"""A move of the camera's or the light's angles."""
+RADIANS_OF_THE_CAMERA, RADIANS_OF_THE_LIGHT = 0.5, 4.0
+"""A move of the camera's or the light's angles: pictures hardly change with the latter."""
 
 
 class Moves:
@@ -21,7 +22,8 @@ class Moves:
     Of each object the shift along the plane (x, y: diameters of the decoder's largest mesh), the
     turn about its z (``RADIANS_PER_DIAMETER`` each), and, where the scene file leaves them open,
     the scale (1 doubles it) and the colour (1 each channel); of the view what is open: angles
-    (``RADIANS_OF_THE_VIEW`` each) and other numbers (half their range each). Scale, colour and
+    (``RADIANS_OF_THE_CAMERA`` or ``RADIANS_OF_THE_LIGHT`` each) and other numbers (half their
+    range each). Scale, colour and
     view stay within the prior's ranges, circular angles apart; an object of another scale still
     stands on the plane.
 
@@ -87,8 +89,13 @@ class Moves:
         columns, start = [], self._viewpoint.unbind(1)
         for unknown, at, move in zip(unknowns, start, moves.unbind(1), strict=True):
             low, high = unknown.range.low, unknown.range.high
-            angular = unknown.name.endswith(("azimuth", "elevation"))
-            unit = RADIANS_OF_THE_VIEW if angular else 0.5 * (high - low)
-            value = at + unit * move
+            value = at + _unit(unknown) * move
             columns.append(value if unknown.circular else value.clamp(low, high))
         return self._view.view(torch.stack(columns, dim=1))
+
+
+def _unit(unknown: Unknown) -> float:
+    """Return how far a move of 1 takes a number of the view."""
+    if not unknown.name.endswith(("azimuth", "elevation")):
+        return 0.5 * (unknown.range.high - unknown.range.low)
+    return RADIANS_OF_THE_CAMERA if unknown.name.startswith("camera") else RADIANS_OF_THE_LIGHT

@@ -112,6 +112,17 @@ class Air(nn.Module):
         """N, the largest count the guide can infer."""
         return self.guide.max_steps
 
+    @property
+    def pose_head(self) -> PoseHead:
+        """The guide's head of a 3D model.
+
+        Raises:
+            TypeError: this is a 2D model.
+        """
+        if not isinstance(self.guide.head, PoseHead):
+            raise TypeError(f"a model of '{self.spec.name}' is 2D and knows no scenes of meshes")
+        return self.guide.head
+
     def elbo(
         self,
         images: Float[Tensor, "batch channel height width"],
@@ -147,9 +158,8 @@ class Air(nn.Module):
 
         The guide is taught the objects from near to far, an order that it can see in the image.
         """
-        head, viewer = self.guide.head, self.guide.viewer
-        if not isinstance(head, PoseHead) or viewer is None:
-            raise TypeError(f"sleep: a model of '{self.spec.name}' knows no scenes of meshes")
+        head, viewer = self.pose_head, self.guide.viewer
+        assert viewer is not None, "a head of poses has a view"
         scenes = scenes.near_to_far()
         encoded, memories = self.guide.encoder(images), head.memories(scenes)
         states, traces = self.guide.states(encoded.features, memories), head.trace(memories)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
 MAP_SIDE = 16
@@ -21,6 +21,10 @@ class Encoded:
 
     features: Float[Tensor, "batch feature"]
     map: Float[Tensor, "batch channel height width"] | None = None
+
+    def __getitem__(self, rows: Shaped[Tensor, " row"]) -> "Encoded":
+        """Return some of the images."""
+        return Encoded(self.features[rows], None if self.map is None else self.map[rows])
 
 
 class Convolutions(nn.Sequential):

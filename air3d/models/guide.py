@@ -148,14 +148,13 @@ class Guide(nn.Module):
         features: Float[Tensor, "batch feature"],
         memories: Float[Tensor, "batch step memory"],
     ) -> Float[Tensor, "batch step state"]:
-        """Return the state of each step, told which objects were found before it."""
-        memory = torch.zeros_like(memories[:, 0])
+        """Return the state of each step that is told which objects were found before it."""
+        nothing = torch.zeros_like(memories[:, :1])
         state = None
         states = []
-        for step in range(self.max_steps):
+        for memory in torch.cat([nothing, memories], dim=1)[:, : self.max_steps].unbind(dim=1):
             state = self.cell(torch.cat([features, memory], dim=1), state)
             states.append(state[0])
-            memory = memories[:, step]
         return torch.stack(states, dim=1)
 
     def presence_logits(self, look: Look) -> Float[Tensor, " batch"]:

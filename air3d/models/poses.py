@@ -220,7 +220,16 @@ class PoseHead(Head):
 
     def mode(self, observation: Observation, look: PoseLook) -> PoseLatents:
         """Take the most probable latents of every identity."""
-        q = self.posterior(observation, look.search.at(look.search.mode()), look.state)
+        return self.look_at(observation, look.search.at(look.search.mode()), look.state)
+
+    def look_at(
+        self,
+        observation: Observation,
+        centre: Float[Tensor, "batch 2"],
+        state: Float[Tensor, "batch state"],
+    ) -> PoseLatents:
+        """Take the most probable latents of every identity at a place (see :meth:`posterior`)."""
+        q = self.posterior(observation, centre, state)
         modes = q.place.mean, q.yaw.modes(1)[..., 0], q.appearance.mean
         return self._latents(q, _seen(observation), *modes)
 
@@ -300,14 +309,20 @@ class PoseHead(Head):
             found=found,
         )
 
-    def _window(self, centre: Float[Tensor, "batch 2"], camera: Camera) -> tuple[Windows, Tensor]:
-        """Return the window around a place in the image, and the azimuth of its line of sight."""
+    def depth_at(
+        self, centre: Float[Tensor, "batch 2"], camera: Camera
+    ) -> Float[Tensor, " batch"]:
+        """Return the depth (metres) of an object of middle height whose origin is seen there."""
         pixels = ((centre + 1) * self.half_image)[:, None]
         height = self.rest_height.mean().expand(len(centre), 1)
-        depth = project(camera, unproject_to_plane(camera, pixels, height)).depth
+        return project(camera, unproject_to_plane(camera, pixels, height)).depth[:, 0]
+
+    def _window(self, centre: Float[Tensor, "batch 2"], camera: Camera) -> tuple[Windows, Tensor]:
+        """Return the window around a place in the image, and the azimuth of its line of sight."""
+        depth = self.depth_at(centre, camera)[:, None]
         focal = camera.intrinsics[:, [0, 1], [0, 1]]
         half_side = focal * self.glimpse_radius / depth.clamp(min=0.1) / self.half_image
-        ray = pixel_rays(camera, pixels)[:, 0]
+        ray = pixel_rays(camera, ((centre + 1) * self.half_image)[:, None])[:, 0]
         return Windows(centre, half_side), torch.atan2(ray[:, 1], ray[:, 0])
 
 

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from air3d.geometry import yaw_rotation
 from air3d.scene.assets import Mesh
-from air3d.scene.placing import place_apart
+from air3d.scene.placing import log_prob_apart, place_apart
 from air3d.scene.scenes import ABSENT, Scenes
 from air3d.scene.soft_box import SoftBox
 from air3d.scene.spec import SceneSpec
@@ -80,6 +80,33 @@ class ScenePrior:
         Gradients reach ``position``.
         """
         return self.xy.log_prob(position[..., :2]) - math.log(2 * math.pi)
+
+    def log_prob_kinds(self, scenes: Scenes) -> Float[Tensor, " batch"]:
+        """Return log p(count, identities), were there no rule about repeats to be broken."""
+        kinds = torch.full((self.max_count,), float(self.num_identities))
+        if not self.spec.objects.repeats:
+            kinds = kinds - torch.arange(self.max_count)
+        log_choices = torch.cat([torch.zeros(1), kinds.log().cumsum(dim=0)])
+        return (self.log_count - log_choices).to(scenes.scale)[scenes.count]
+
+    def log_prob_pairs(self, some: Scenes, others: Scenes) -> Float[Tensor, "batch object other"]:
+        """Return by how much pairs of objects are less probable together than each by itself.
+
+        0 where they keep the scene file's gap (see :func:`~air3d.scene.placing.log_prob_apart`)
+        and where one is absent; minus infinity for two of a kind where none may be repeated.
+        """
+        pairs = log_prob_apart(*self._circles(some, 2), *self._circles(others, 1), self.spec.objects.gap)
+        if self.spec.objects.repeats:
+            return pairs
+        same = some.identity[:, :, None] == others.identity[:, None]
+        both = (some.identity != ABSENT)[:, :, None]
+        return pairs.masked_fill(same & both, -math.inf)
+
+    def _circles(self, scenes: Scenes, axis: int) -> tuple[Tensor, Tensor]:
+        """Return places and radii, with an axis for another's inserted."""
+        radius = self.reach.to(scenes.scale)[scenes.identity] * scenes.scale
+        radius = radius.masked_fill(scenes.identity == ABSENT, -math.inf)
+        return scenes.position[..., :2].unsqueeze(axis), radius.unsqueeze(axis)
 
     def _identities(self, batch: int, generator: torch.Generator) -> Int[Tensor, "batch object"]:
         shape = (batch, self.max_count)

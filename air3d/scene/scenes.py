@@ -71,11 +71,27 @@ class Scenes:
 
     def near_to_far(self) -> "Scenes":
         """Order each scene's objects by their depth from the camera, absent ones last."""
+        return self.pick(self.order_from_near())
+
+    def order_from_near(self) -> Int[Tensor, "batch object"]:
+        """Return the objects' numbers by their depth from the camera, absent ones last."""
         depth = transform_points(self.camera.world_to_camera, self.position)[..., 2]
-        depth = depth.masked_fill(self.identity == ABSENT, math.inf)
-        order = depth.argsort(dim=1)
+        return depth.masked_fill(self.identity == ABSENT, math.inf).argsort(dim=1)
+
+    def pick(self, order: Int[Tensor, "batch slot"]) -> "Scenes":
+        """Return scenes of some of the objects, by their numbers; ``ABSENT`` (-1) for none."""
         row = torch.arange(len(self), device=order.device)[:, None]
-        objects = {name: getattr(self, name)[row, order] for name in _OF_OBJECTS}
+        index = order.clamp(min=0)
+        objects = {name: getattr(self, name)[row, index] for name in _OF_OBJECTS}
+        objects["identity"] = objects["identity"].masked_fill(order == ABSENT, ABSENT)
+        return dataclasses.replace(self, **objects)
+
+    def beside(self, others: "Scenes") -> "Scenes":
+        """Return the scenes with the objects of ``others`` put after their own."""
+        objects = {
+            name: torch.cat([getattr(self, name), getattr(others, name)], dim=1)
+            for name in _OF_OBJECTS
+        }
         return dataclasses.replace(self, **objects)
 
     def to(self, device: torch.device | str) -> "Scenes":

@@ -1,0 +1,236 @@
+"""Leave wrong modes: where a picture is not explained, try other objects and keep what is better.
+
+Climbing log p(x | z) cannot change what is discrete: how many objects there are, of which kinds,
+turned to which side. So a round tries whole edits of a scene: at the place of the object that
+explains worst, or where most is left over, the guide is told to look again, and each kind of
+object that it may take for what it sees there is put in, beside what is there or in its stead. The
+likeliest edits climb a little, and the likeliest of all stays.
+"""
+
+import math
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from air3d.explanations import Explanations, join, score
+from air3d.geometry import project, unproject_to_plane
+from air3d.models import Air
+from air3d.models.encoder import Encoded
+from air3d.proposals import propose
+from air3d.refinement import pull_in
+from air3d.render.composite import join as join_layers
+from air3d.render.composite import squared_error, visibility
+from air3d.scene import ABSENT
+
+SURPRISE = 4.0
+"""An image is looked at again where its error exceeds what noise leaves by so many standard
+deviations of that."""
+
+SPREAD = 5
+"""Side (pixels) of the square over which errors are averaged before their peak is sought."""
+
+CLEARED = 0.5
+"""What stands nearer than this (of the largest mesh's diameter) to a place is in its way."""
+
+TRIED = 6
+"""Edits of a scene that climb."""
+
+
+@dataclass(frozen=True)
+class Puzzle:
+    """Images that are not explained, and what is left over of them.
+
+    Attributes:
+        model: a 3D model.
+        images: to be explained.
+        encoded: the same by the guide's encoder.
+        explained: how they are, so far, the objects from near to far.
+        excess: squared error in units of the noise's variance, less the 1 that noise leaves,
+            averaged over the channels and over a square of ``SPREAD`` pixels.
+    """
+
+    model: Air
+    images: Float[Tensor, "batch 3 height width"]
+    encoded: Encoded
+    explained: Explanations
+    excess: Float[Tensor, "batch height width"]
+
+
+@dataclass(frozen=True)
+class Edits:
+    """Several edits of each scene, before any has climbed.
+
+    Attributes:
+        explained: the edited scenes, edit by edit [several * batch].
+        scores: of each [several, batch]; minus infinity for those that cannot be.
+    """
+
+    explained: Explanations
+    scores: Float[Tensor, "several batch"]
+
+
+def rescore(
+    model: Air,
+    images: Float[Tensor, "batch 3 height width"],
+    explained: Explanations,
+    *,
+    rounds: int,
+    steps: int,
+) -> Explanations:
+    """Try edits of each scene that leaves too much of its image over; no score ever falls.
+
+    Args:
+        model: a 3D model.
+        images: of its size.
+        explained: where to start.
+        rounds: how often a scene may change.
+        steps: of climbing after each edit, before it is judged.
+    """
+    with torch.no_grad():
+        encoded = model.guide.encoder(images)
+    for _ in range(rounds):
+        explained = _pruned(model, images, explained)
+        excess, surprise = _left_over(model, images, explained)
+        rows = (surprise > SURPRISE).nonzero()[:, 0]
+        if len(rows) == 0:
+            break
+        part = Puzzle(model, images[rows], encoded[rows], explained[rows], excess[rows])
+        explained = _replaced(explained, rows, _best_edit(part, steps))
+    return _pruned(model, images, explained)
+
+
+@torch.no_grad()
+def _left_over(model: Air, images: Tensor, explained: Explanations) -> tuple[Tensor, Tensor]:
+    """Return each image's excess (see :class:`Puzzle`), and how surprising its sum is."""
+    error = (images - model.decoder.image(explained.scenes)) / model.decoder.noise_std
+    excess = error.square().mean(dim=1) - 1.0
+    deviation = math.sqrt(2 * images[0].numel()) / images.shape[1]
+    surprise = excess.sum(dim=(1, 2)) / deviation
+    spread = torch.nn.functional.avg_pool2d(excess[:, None], SPREAD, 1, SPREAD // 2)[:, 0]
+    return spread, surprise
+
+
+@torch.no_grad()
+def _pruned(model: Air, images: Tensor, explained: Explanations) -> Explanations:
+    """Drop the object of each scene, if there is one, without which the scene is likelier."""
+    explained = explained.pick(explained.scenes.order_from_near())
+    number = explained.cost.shape[1]
+    slots = torch.arange(number)
+    without = slots.expand(number, -1).masked_fill(torch.eye(number, dtype=torch.bool), ABSENT)
+    several = [explained.pick(order.expand(len(explained), -1)) for order in (slots, *without)]
+    scores = torch.stack([score(model, images, some) for some in several])
+    best = _likeliest(scores, join(several))
+    return best.pick(best.scenes.order_from_near())
+
+
+def _best_edit(puzzle: Puzzle, steps: int) -> Explanations:
+    """Let the likeliest edits climb, and what is there, and keep the likeliest of all."""
+    edits = _edits(puzzle)
+    best = edits.scores.topk(min(TRIED, len(edits.scores)), dim=0).indices
+    row = torch.arange(best.shape[1])
+    tried = join([puzzle.explained, edits.explained[(best * len(row) + row).flatten()]])
+    copies = puzzle.images.repeat(1 + len(best), 1, 1, 1)
+    tried = tried.at(pull_in(puzzle.model.decoder, copies, tried.scenes, steps))
+    tried = join([puzzle.explained, tried])
+    scores = score(puzzle.model, puzzle.images.repeat(2 + len(best), 1, 1, 1), tried)
+    return _likeliest(scores.unflatten(0, (-1, len(row))), tried)
+
+
+def _edits(puzzle: Puzzle) -> Edits:
+    """Return scenes with one object more, or with another in the stead of one or more."""
+    explained = puzzle.explained
+    identity = explained.scenes.identity
+    slots = torch.arange(identity.shape[1])
+    order = torch.where(identity == ABSENT, ABSENT, slots)
+    blamed = _blamed(puzzle)
+    peak = _peak(puzzle.excess)
+    pixels = project(explained.scenes.camera, explained.scenes.position).pixels
+    here = pixels[torch.arange(len(blamed)), blamed] / puzzle.model.pose_head.half_image - 1
+    here = torch.where((order[torch.arange(len(blamed)), blamed] == ABSENT)[:, None], peak, here)
+    no_blamed = order.masked_fill(slots == blamed[:, None], ABSENT)
+    several = [
+        _with_each_kind(puzzle, no_blamed, here),
+        _with_each_kind(puzzle, no_blamed, peak),
+        _with_each_kind(puzzle, _cleared(puzzle, order, here), here),
+        _with_each_kind(puzzle, _cleared(puzzle, order, peak), peak),
+        _with_each_kind(puzzle, order, peak),
+    ]
+    return Edits(
+        join([edits.explained for edits in several]), torch.cat([edits.scores for edits in several])
+    )
+
+
+def _blamed(puzzle: Puzzle) -> Int[Tensor, " batch"]:
+    """Return the object of each scene that shows where most is left over; 0 where there is none."""
+    scenes = puzzle.explained.scenes
+    with torch.no_grad():
+        layers = puzzle.model.decoder.layers(scenes)
+        shown = visibility(layers, torch.arange(scenes.identity.shape[1])[None])[:, 0]
+    blame = (shown * puzzle.excess.clamp(min=0)[:, None]).sum(dim=(2, 3))
+    return blame.masked_fill(scenes.identity == ABSENT, -1.0).argmax(dim=1)
+
+
+def _peak(excess: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch 2"]:
+    """Return where most is left over, normalised pixels (x, y)."""
+    height, width = excess.shape[1:]
+    index = excess.flatten(1).argmax(dim=1)
+    x, y = index % width, index // width
+    return torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=1)
+
+
+def _cleared(
+    puzzle: Puzzle, order: Int[Tensor, "batch slot"], centre: Float[Tensor, "batch 2"]
+) -> Int[Tensor, "batch slot"]:
+    """Leave out what stands near the place on the plane that is seen at ``centre``."""
+    head, scenes = puzzle.model.pose_head, puzzle.explained.scenes
+    pixels = ((centre + 1) * head.half_image)[:, None]
+    height = head.rest_height.mean().expand(len(centre), 1)
+    place = unproject_to_plane(scenes.camera, pixels, height)
+    away = torch.linalg.vector_norm((scenes.position - place)[..., :2], dim=-1)
+    largest = max(mesh.diameter for mesh in puzzle.model.meshes)
+    return order.masked_fill(away < CLEARED * largest, ABSENT)
+
+
+@torch.no_grad()
+def _with_each_kind(
+    puzzle: Puzzle, known: Int[Tensor, "batch slot"], centre: Float[Tensor, "batch 2"]
+) -> Edits:
+    """Keep the ``known`` objects and add one of each kind that the guide sees at ``centre``.
+
+    Where there is no room for one more object, the farthest makes room.
+    """
+    model, decoder, images = puzzle.model, puzzle.model.decoder, puzzle.images
+    rest = puzzle.explained.pick(known)
+    rest = rest.pick(rest.scenes.order_from_near()[:, :-1])
+    found = propose(model, images, puzzle.encoded, rest.scenes, centre)
+    layers = join_layers([decoder.layers(rest.scenes), decoder.layers(found.scenes)])
+    number, candidates = rest.cost.shape[1], found.cost.shape[1]
+    index = torch.arange(candidates)[:, None]
+    selection = torch.cat([torch.arange(number).expand(candidates, -1), number + index], dim=1)
+    background = decoder.background(rest.scenes)
+    error = squared_error(layers, selection, background, images.movedim(1, -1))
+    prior = model.pose_head.prior
+    pairs = prior.log_prob_pairs(found.scenes, rest.scenes).sum(dim=2)
+    scores = (-0.5 * error / decoder.noise_std**2 + pairs - found.cost).mT
+    kinds = scores.unflatten(0, (len(model.meshes), -1))
+    turn = kinds.argmax(dim=1)
+    first = torch.arange(0, candidates, kinds.shape[1])[:, None]
+    several = [rest.beside(found.pick(pick[:, None])) for pick in first + turn]
+    return Edits(join(several), kinds.amax(dim=1))
+
+
+def _likeliest(scores: Float[Tensor, "several batch"], several: Explanations) -> Explanations:
+    """Choose for each image among several explanations, joined; the first of equals."""
+    row = torch.arange(scores.shape[1])
+    return several[scores.argmax(dim=0) * len(row) + row]
+
+
+def _replaced(
+    explained: Explanations, rows: Int[Tensor, " row"], better: Explanations
+) -> Explanations:
+    """Put other explanations in the place of some."""
+    row = torch.arange(len(explained))
+    row[rows] = len(explained) + torch.arange(len(rows))
+    return join([explained, better])[row]
