@@ -8,6 +8,7 @@ likeliest edits climb a little, and the likeliest of all stays.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -15,27 +16,28 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.explanations import Explanations, join, score
-from air3d.geometry import project, unproject_to_plane
+from air3d.geometry import unproject_to_plane
 from air3d.models import Air
 from air3d.models.encoder import Encoded
 from air3d.proposals import propose
-from air3d.refinement import pull_in
 from air3d.render.composite import join as join_layers
 from air3d.render.composite import squared_error, visibility
 from air3d.scene import ABSENT
+from air3d.settling import settle, settle_object
 
 SURPRISE = 4.0
 """An image is looked at again where its error exceeds what noise leaves by so many standard
 deviations of that."""
 
-SPREAD = 5
-"""Side (pixels) of the square over which errors are averaged before their peak is sought."""
+SPREADS = (5, 13)
+"""Sides (pixels) of the squares over which errors are averaged before their peak is sought: what
+is missing is as large as an object, what is wrong may be small."""
 
 CLEARED = 0.5
 """What stands nearer than this (of the largest mesh's diameter) to a place is in its way."""
 
-TRIED = 6
-"""Edits of a scene that climb."""
+TRIED, FINALISTS = 8, 2
+"""Edits of a scene that climb by themselves, and of these, those whose scenes climb as a whole."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ class Puzzle:
         encoded: the same by the guide's encoder.
         explained: how they are, so far, the objects from near to far.
         excess: squared error in units of the noise's variance, less the 1 that noise leaves,
-            averaged over the channels and over a square of ``SPREAD`` pixels.
+            averaged over the channels.
     """
 
     model: Air
@@ -108,8 +110,7 @@ def _left_over(model: Air, images: Tensor, explained: Explanations) -> tuple[Ten
     excess = error.square().mean(dim=1) - 1.0
     deviation = math.sqrt(2 * images[0].numel()) / images.shape[1]
     surprise = excess.sum(dim=(1, 2)) / deviation
-    spread = torch.nn.functional.avg_pool2d(excess[:, None], SPREAD, 1, SPREAD // 2)[:, 0]
-    return spread, surprise
+    return excess, surprise
 
 
 @torch.no_grad()
@@ -120,46 +121,57 @@ def _pruned(model: Air, images: Tensor, explained: Explanations) -> Explanations
     slots = torch.arange(number)
     without = slots.expand(number, -1).masked_fill(torch.eye(number, dtype=torch.bool), ABSENT)
     several = [explained.pick(order.expand(len(explained), -1)) for order in (slots, *without)]
-    scores = torch.stack([score(model, images, some) for some in several])
-    best = _likeliest(scores, join(several))
+    copies = images.repeat(len(several), 1, 1, 1)
+    best = _best(_scored(model, copies, join(several), len(images)), 1).explained
     return best.pick(best.scenes.order_from_near())
 
 
 def _best_edit(puzzle: Puzzle, steps: int) -> Explanations:
-    """Let the likeliest edits climb, and what is there, and keep the likeliest of all."""
-    edits = _edits(puzzle)
-    best = edits.scores.topk(min(TRIED, len(edits.scores)), dim=0).indices
+    """Let the likeliest edits climb: first in what is new in them, then the best of them in all."""
+    model, images, explained = puzzle.model, puzzle.images, puzzle.explained
+    edits = _best(_edits(puzzle), TRIED)
+    copies = images.repeat(len(edits.scores), 1, 1, 1)
+    new = torch.full((len(copies),), explained.cost.shape[1] - 1)
+    scenes = settle_object(model.decoder, copies, edits.explained.scenes, new, steps)
+    edits = _best(_scored(model, copies, edits.explained.at(scenes), len(images)), FINALISTS)
+    finalists = join([explained, edits.explained])
+    copies = images.repeat(1 + len(edits.scores), 1, 1, 1)
+    settled = finalists.at(settle(model.decoder, copies, finalists.scenes, steps))
+    return _best(_scored(model, copies, settled, len(images)), 1).explained
+
+
+def _scored(model: Air, copies: Tensor, several: Explanations, batch: int) -> Edits:
+    return Edits(several, score(model, copies, several).unflatten(0, (-1, batch)))
+
+
+def _best(edits: Edits, number: int) -> Edits:
+    """Keep a number of the likeliest edits of each scene; the first of equals first."""
+    number = min(number, len(edits.scores))
+    best = edits.scores.sort(dim=0, descending=True, stable=True).indices[:number]
     row = torch.arange(best.shape[1])
-    tried = join([puzzle.explained, edits.explained[(best * len(row) + row).flatten()]])
-    copies = puzzle.images.repeat(1 + len(best), 1, 1, 1)
-    tried = tried.at(pull_in(puzzle.model.decoder, copies, tried.scenes, steps))
-    tried = join([puzzle.explained, tried])
-    scores = score(puzzle.model, puzzle.images.repeat(2 + len(best), 1, 1, 1), tried)
-    return _likeliest(scores.unflatten(0, (-1, len(row))), tried)
+    return Edits(edits.explained[(best * len(row) + row).flatten()], edits.scores.gather(0, best))
 
 
 def _edits(puzzle: Puzzle) -> Edits:
     """Return scenes with one object more, or with another in the stead of one or more."""
-    explained = puzzle.explained
-    identity = explained.scenes.identity
-    slots = torch.arange(identity.shape[1])
-    order = torch.where(identity == ABSENT, ABSENT, slots)
+    scenes = puzzle.explained.scenes
+    slots = torch.arange(scenes.identity.shape[1])
+    everything = torch.where(scenes.identity == ABSENT, ABSENT, slots)
     blamed = _blamed(puzzle)
-    peak = _peak(puzzle.excess)
-    pixels = project(explained.scenes.camera, explained.scenes.position).pixels
-    here = pixels[torch.arange(len(blamed)), blamed] / puzzle.model.pose_head.half_image - 1
-    here = torch.where((order[torch.arange(len(blamed)), blamed] == ABSENT)[:, None], peak, here)
-    no_blamed = order.masked_fill(slots == blamed[:, None], ABSENT)
-    several = [
-        _with_each_kind(puzzle, no_blamed, here),
-        _with_each_kind(puzzle, no_blamed, peak),
-        _with_each_kind(puzzle, _cleared(puzzle, order, here), here),
-        _with_each_kind(puzzle, _cleared(puzzle, order, peak), peak),
-        _with_each_kind(puzzle, order, peak),
-    ]
-    return Edits(
-        join([edits.explained for edits in several]), torch.cat([edits.scores for edits in several])
+    others = everything.masked_fill(slots == blamed[:, None], ABSENT)
+    place = puzzle.model.pose_head.normalised_pixels(
+        scenes.camera, scenes.position[torch.arange(len(blamed)), blamed]
     )
+    several = [_with_each_kind(puzzle, others, place)]
+    for centre in (place, *(_peak(puzzle.excess, side) for side in SPREADS)):
+        several += [_with_each_kind(puzzle, _cleared(puzzle, everything, centre), centre)]
+        several += [_with_each_kind(puzzle, everything, centre)]
+    return _joined(several)
+
+
+def _joined(several: Sequence[Edits]) -> Edits:
+    scores = torch.cat([edits.scores for edits in several])
+    return Edits(join([edits.explained for edits in several]), scores)
 
 
 def _blamed(puzzle: Puzzle) -> Int[Tensor, " batch"]:
@@ -172,10 +184,11 @@ def _blamed(puzzle: Puzzle) -> Int[Tensor, " batch"]:
     return blame.masked_fill(scenes.identity == ABSENT, -1.0).argmax(dim=1)
 
 
-def _peak(excess: Float[Tensor, "batch height width"]) -> Float[Tensor, "batch 2"]:
-    """Return where most is left over, normalised pixels (x, y)."""
+def _peak(excess: Float[Tensor, "batch height width"], side: int) -> Float[Tensor, "batch 2"]:
+    """Return the middle of the square (pixels) where most is left over, normalised (x, y)."""
     height, width = excess.shape[1:]
-    index = excess.flatten(1).argmax(dim=1)
+    spread = torch.nn.functional.avg_pool2d(excess[:, None], side, 1, side // 2)
+    index = spread.flatten(1).argmax(dim=1)
     x, y = index % width, index // width
     return torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=1)
 
@@ -215,16 +228,10 @@ def _with_each_kind(
     pairs = prior.log_prob_pairs(found.scenes, rest.scenes).sum(dim=2)
     scores = (-0.5 * error / decoder.noise_std**2 + pairs - found.cost).mT
     kinds = scores.unflatten(0, (len(model.meshes), -1))
-    turn = kinds.argmax(dim=1)
     first = torch.arange(0, candidates, kinds.shape[1])[:, None]
-    several = [rest.beside(found.pick(pick[:, None])) for pick in first + turn]
+    likeliest = first + kinds.argmax(dim=1)
+    several = [rest.beside(found.pick(pick[:, None])) for pick in likeliest]
     return Edits(join(several), kinds.amax(dim=1))
-
-
-def _likeliest(scores: Float[Tensor, "several batch"], several: Explanations) -> Explanations:
-    """Choose for each image among several explanations, joined; the first of equals."""
-    row = torch.arange(scores.shape[1])
-    return several[scores.argmax(dim=0) * len(row) + row]
 
 
 def _replaced(

@@ -1,6 +1,8 @@
 """Settle scenes where log p(x | z) is highest, to the precision that the noise leaves."""
 
+import functools
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from jaxtyping import Float, Int
@@ -8,8 +10,10 @@ from torch import Tensor
 
 from air3d.models.decoders import SceneDecoder, gaussian_log_likelihood
 from air3d.moves import Moves
+from air3d.render import Layers
 from air3d.render.composite import composite, join
-from air3d.scene import Scenes, choose
+from air3d.render.images import Background
+from air3d.scene import ABSENT, Scenes, choose
 
 DIFFERENCE = 2e-4  # of a move; a pixel of a shifted edge changes by some 1e-3
 DAMPING, LESS_DAMPING, MORE_DAMPING = 1e-2, 0.1, 10.0
@@ -39,12 +43,127 @@ def settle(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) ->
         scenes: where to start, one per image; no gradients reach them.
         steps: how many.
     """
-    if Moves(decoder, scenes).size == 0 or len(images) == 0:
+    return _climb(_Whole(decoder), images, scenes, steps)
+
+
+@torch.no_grad()
+def settle_object(
+    decoder: SceneDecoder,
+    images: Tensor,
+    scenes: Scenes,
+    slot: Int[Tensor, " batch"],
+    steps: int,
+) -> Scenes:
+    """Climb log p(x | z) in what moves one object of each scene, while all else stays.
+
+    As :func:`settle`, at a small part of its cost.
+
+    Args:
+        decoder: renders and scores.
+        images: [batch, 3, height, width]; no gradients reach them.
+        scenes: where to start, one per image; no gradients reach them.
+        slot: which object.
+        steps: how many.
+    """
+    order = torch.arange(scenes.identity.shape[1], device=slot.device).expand(len(slot), -1)
+    others = scenes.pick(order.masked_fill(order == slot[:, None], ABSENT))
+    around = _Around(decoder, decoder.layers(others), decoder.background(others))
+    settled = _climb(around, images, scenes.pick(slot[:, None]), steps)
+    # The others' slots keep what they hold; the settled object comes from beyond them.
+    back = torch.where(order == slot[:, None], order.shape[1], order)
+    back = torch.where((scenes.identity == ABSENT) & (order != slot[:, None]), ABSENT, back)
+    return scenes.beside(settled).pick(back)
+
+
+class _Picture(Protocol):
+    """What a search looks at while it moves scenes."""
+
+    decoder: SceneDecoder
+
+    def image(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
+        """Render."""
+        ...
+
+    def slopes(
+        self, moves: Moves, means: Float[Tensor, "batch 3 height width"]
+    ) -> Float[Tensor, "batch value coordinate"]:
+        """Return the derivative of the image by the first coordinates of a move.
+
+        Forward differences from ``means``, the image where the moves start.
+        """
+        ...
+
+
+@dataclass(frozen=True)
+class _Whole:
+    """Whole scenes move, and their views."""
+
+    decoder: SceneDecoder
+
+    def image(self, scenes: Scenes) -> Tensor:
+        return self.decoder.image(scenes)
+
+    def slopes(self, moves: Moves, means: Tensor) -> Tensor:
+        """Take one rasterization for a coordinate of all objects.
+
+        Each object's moved layer is then composited with the others' layers as they are.
+        """
+        decoder = self.decoder
+        slopes = means.new_empty(len(means), means.shape[1:].numel(), moves.size)
+        split = moves.num_objects * moves.per_object
+        here = decoder.layers(moves.start)
+        swapped = _one_swapped(moves.num_objects)
+        background = decoder.background(moves.start)
+        for coordinate in range(moves.per_object):
+            column = moves.zero()
+            column[:, coordinate : split : moves.per_object] = DIFFERENCE
+            there = decoder.layers(moves.at(column))
+            shown = composite(join([here, there]), swapped, background).rgb
+            shown = shown.movedim(-1, 2).to(means.device)
+            change = (shown - means[:, None]).flatten(2) / DIFFERENCE
+            slopes[..., coordinate : split : moves.per_object] = change.movedim(1, -1)
+        for coordinate in range(split, moves.size):
+            column = moves.zero()
+            column[:, coordinate] = DIFFERENCE
+            change = decoder.image(moves.at(column)) - means
+            slopes[..., coordinate] = change.flatten(1) / DIFFERENCE
+        return slopes
+
+
+@dataclass(frozen=True)
+class _Around:
+    """Single objects move among others, whose layers and background stay."""
+
+    decoder: SceneDecoder
+    others: Layers
+    background: Background
+
+    def image(self, scenes: Scenes) -> Tensor:
+        return self._images(scenes)[:, 0]
+
+    def slopes(self, moves: Moves, means: Tensor) -> Tensor:
+        columns = DIFFERENCE * torch.eye(moves.per_object, moves.size, device=means.device)
+        moved = [moves.at(column.expand(len(means), -1)) for column in columns]
+        shown = self._images(functools.reduce(Scenes.beside, moved))
+        return ((shown - means[:, None]) / DIFFERENCE).flatten(2).mT
+
+    def _images(self, scenes: Scenes) -> Float[Tensor, "batch object 3 height width"]:
+        """Return one image for each of the objects, alone with the others."""
+        number, objects = self.others.log_weight.shape[1], scenes.identity.shape[1]
+        layers = join([self.others, self.decoder.layers(scenes)])
+        each = torch.arange(objects)[:, None] + number
+        selection = torch.cat([torch.arange(number).expand(objects, -1), each], dim=1)
+        shown = composite(layers, selection, self.background).rgb
+        return shown.movedim(-1, 2).to(scenes.scale.device)
+
+
+def _climb(picture: _Picture, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
+    if Moves(picture.decoder, scenes).size == 0 or len(images) == 0:
         return scenes
     damping = images.new_full((len(images),), DAMPING)
-    state = _State(scenes, decoder.image(scenes), damping)
+    state = _State(scenes, picture.image(scenes), damping)
     for _ in range(steps):
-        state = _step(decoder, images, state)
+        state = _step(picture, images, state)
     return state.scenes
 
 
@@ -57,13 +176,14 @@ class _State:
     damping: Float[Tensor, " batch"]
 
 
-def _step(decoder: SceneDecoder, images: Tensor, state: _State) -> _State:
+def _step(picture: _Picture, images: Tensor, state: _State) -> _State:
     """Solve for a move, and take it where it lessens the squared error."""
-    moves = Moves(decoder, state.scenes)
-    slopes = _slopes(decoder, moves, state.means)
+    moves = Moves(picture.decoder, state.scenes)
+    slopes = picture.slopes(moves, state.means)
     residual = (images - state.means).flatten(1)
-    scenes = moves.at(_damped_least_squares(slopes, residual, state.damping))
-    means = decoder.image(scenes)
+    move = _damped_least_squares(slopes, residual, state.damping)
+    scenes = moves.at(torch.nn.functional.pad(move, (0, moves.size - move.shape[1])))
+    means = picture.image(scenes)
     before, after = ((m - images).square().flatten(1).sum(dim=1) for m in (state.means, means))
     wins = after < before
     factor = torch.where(wins, LESS_DAMPING, MORE_DAMPING)
@@ -72,35 +192,6 @@ def _step(decoder: SceneDecoder, images: Tensor, state: _State) -> _State:
         torch.where(wins[:, None, None, None], means, state.means),
         (state.damping * factor).clamp(1e-6, 1e6),
     )
-
-
-def _slopes(
-    decoder: SceneDecoder, moves: Moves, means: Float[Tensor, "batch 3 height width"]
-) -> Float[Tensor, "batch value coordinate"]:
-    """Return the derivative of each image by each coordinate of a move, by forward differences.
-
-    A coordinate of all objects takes one rasterization: each object's moved layer is then
-    composited with the others' layers as they are.
-    """
-    slopes = means.new_empty(len(means), means.shape[1:].numel(), moves.size)
-    split = moves.num_objects * moves.per_object
-    here = decoder.layers(moves.start)
-    swapped = _one_swapped(moves.num_objects)
-    background = decoder.background(moves.start)
-    for coordinate in range(moves.per_object):
-        column = moves.zero()
-        column[:, coordinate : split : moves.per_object] = DIFFERENCE
-        there = decoder.layers(moves.at(column))
-        shown = composite(join([here, there]), swapped, background).rgb
-        shown = shown.movedim(-1, 2).to(means.device)
-        change = (shown - means[:, None]).flatten(2) / DIFFERENCE
-        slopes[..., coordinate : split : moves.per_object] = change.movedim(1, -1)
-    for coordinate in range(split, moves.size):
-        column = moves.zero()
-        column[:, coordinate] = DIFFERENCE
-        change = decoder.image(moves.at(column)) - means
-        slopes[..., coordinate] = change.flatten(1) / DIFFERENCE
-    return slopes
 
 
 def _one_swapped(num_objects: int) -> Int[Tensor, "image object"]:
