@@ -20,6 +20,7 @@ from air3d.checkpoint import load_model
 from air3d.cli import InputError, run
 from air3d.data import BopPlan, load_digits, make_multi_mnist, write_bop
 from air3d.evaluation import CountMetrics, Evaluation, TestSet, evaluate, load_test_set, to_json
+from air3d.inference import Effort
 from air3d.inspection import report
 from air3d.inspection.scores import (
     canvas_examples,
@@ -110,7 +111,7 @@ def demo_scenes(arguments: Arguments) -> SceneResults:
     with _timed("inferring them in one pass"):
         one_pass = evaluate(model, test_set)
     with _timed(f"inferring them with {REFINE_STEPS} steps of refinement"):
-        refined = evaluate(model, test_set, refine_steps=REFINE_STEPS)
+        refined = evaluate(model, test_set, effort=Effort(refine_steps=REFINE_STEPS))
     return SceneResults(model, test_set, one_pass, refined)
 
 

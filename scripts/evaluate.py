@@ -23,6 +23,7 @@ from air3d.evaluation import (
     write_bop_results,
 )
 from air3d.evaluation.tables import further_table, to_table
+from air3d.inference import ONE_PASS, Effort
 from air3d.provenance import check_writable, provenance, write_json
 
 
@@ -40,15 +41,14 @@ class Arguments:
     """What the page of results calls what is tested (default: the name of the JSON file)."""
     bop_csv: Path | None = None
     """Scenes of meshes only: write the poses too, as the BOP challenge takes them."""
-    refine_steps: int = 0
-    """Steps of refinement through the renderer for each image."""
+    effort: Annotated[Effort, tyro.conf.arg(name="")] = ONE_PASS
     limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Test on the first N images only."""
     batch: int = 64
     """Images at a time."""
 
     def __post_init__(self):
-        for name, least in (("refine_steps", 0), ("limit", 1), ("batch", 1)):
+        for name, least in (("limit", 1), ("batch", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 option = name.replace("_", "-")
@@ -66,7 +66,7 @@ def main(arguments: Arguments) -> None:
         test_set = test_set.first(arguments.limit)
     if arguments.bop_csv is not None and test_set.keys is None:
         raise ValueError(f"--bop-csv: {arguments.data} shows no poses; leave it out")
-    evaluation = evaluate(model, test_set, arguments.batch, arguments.refine_steps)
+    evaluation = evaluate(model, test_set, arguments.batch, arguments.effort)
     if arguments.bop_csv is not None:
         _write_poses(arguments.bop_csv, test_set, evaluation)
     figures = examine(model, test_set, evaluation)
@@ -78,7 +78,7 @@ def main(arguments: Arguments) -> None:
             "data": str(arguments.data),
             "source": test_set.source,
             "images": len(test_set),
-            "refine_steps": arguments.refine_steps,
+            **asdict(arguments.effort),
             "batch": arguments.batch,
             "images_per_second": evaluation.images_per_second,
             "metrics": to_json(evaluation.metrics),

@@ -13,7 +13,7 @@ matrices by rows, for column vectors; the camera looks along its z, with x right
     format               "air3d.estimate/1"
     image, image_size    the file's path; [height, width]
     scene, checkpoint    the scene file's name; the checkpoint's folder
-    refine_steps         gradient steps per image after the network's own answer
+    refine_steps, rounds, samples  what was done beyond the network's own answer
     count                most probable number of objects
     count_probabilities  [p(0), p(1), ...]
     log_likelihood       log p(image | what was found), nats
@@ -58,7 +58,7 @@ from air3d.checkpoint import load_model
 from air3d.cli import InputError, run
 from air3d.estimate import SceneEstimate
 from air3d.files import replacing
-from air3d.inference import infer
+from air3d.inference import ONE_PASS, Effort, infer
 from air3d.inspection.exhibit import exhibit_of
 from air3d.inspection.ghosts import draw_scenes, ghosts
 from air3d.inspection.glb import build_scene
@@ -84,8 +84,7 @@ class Arguments:
     """Folder of a trained model, such as assets/checkpoints/single_object."""
     out: Path
     """Folder to write the results to; made if it is not there."""
-    refine_steps: int = 0
-    """Gradient steps per image through the renderer (3D): 20 to 40 make poses far more exact."""
+    effort: Annotated[Effort, tyro.conf.arg(name="")] = ONE_PASS
     ghosts: int = 0
     """Draw so many scenes of the network's posterior into NAME.png (3D), to see what is unsure."""
 
@@ -94,8 +93,6 @@ def main(arguments: Arguments) -> None:
     """Read all images, infer in batches, write the results image by image."""
     _check(arguments)
     model = load_model(arguments.checkpoint)
-    if arguments.refine_steps and isinstance(model.spec, GlimpseSpec):
-        raise InputError("--refine-steps: is for 3D checkpoints, this one is 2D; leave it out")
     if arguments.ghosts and isinstance(model.spec, GlimpseSpec):
         raise InputError("--ghosts: is for 3D checkpoints, this one is 2D; leave it out")
     images = [read_image(path, model.spec) for path in arguments.images]
@@ -103,7 +100,7 @@ def main(arguments: Arguments) -> None:
     _make_folder(arguments.out)
     for start in range(0, len(images), BATCH):
         batch = torch.stack(images[start : start + BATCH])
-        estimates = infer(model, batch, refine_steps=arguments.refine_steps)
+        estimates = infer(model, batch, arguments.effort)
         for index, estimate in enumerate(estimates, start):
             record = make_record(
                 estimate,
@@ -111,7 +108,7 @@ def main(arguments: Arguments) -> None:
                 image=str(arguments.images[index]),
                 spec=model.spec,
                 checkpoint=str(arguments.checkpoint),
-                refine_steps=arguments.refine_steps,
+                effort=arguments.effort,
             )
             drawn = _ghosts(images[index], model, arguments.ghosts)
             files = result_files(images[index], estimate, record, model, *drawn)
@@ -123,8 +120,6 @@ def _check(arguments: Arguments) -> None:
     """Find what is wrong with the command line before any work."""
     if not arguments.images:
         raise InputError("IMAGE: none was given; name at least one image file")
-    if arguments.refine_steps < 0:
-        raise InputError(f"--refine-steps: must not be negative, got {arguments.refine_steps}")
     if arguments.ghosts < 0:
         raise InputError(f"--ghosts: must not be negative, got {arguments.ghosts}")
     outputs = {(arguments.out / f"{name}.png").resolve() for name in unique_names(arguments.images)}

@@ -20,6 +20,7 @@ from air3d.cli import InputError, run
 from air3d.data import BopDataset
 from air3d.evaluation import Evaluation, TestSet, evaluate, load_test_set
 from air3d.files import write_atomically
+from air3d.inference import ONE_PASS, Effort
 from air3d.inspection.scores import seen_at
 from air3d.inspection.sheets import case_sheet, farthest_first, least_likely_first
 from air3d.models import Air
@@ -41,13 +42,12 @@ class Arguments:
     """How many images the sheet shows; all of the data set are judged."""
     worst_by: Literal["likelihood", "position"] = "likelihood"
     """Least likely images first, or (3D) wrong counts, then objects that are farthest off."""
-    refine_steps: int = 0
-    """Steps of refinement through the renderer for each image."""
+    effort: Annotated[Effort, tyro.conf.arg(name="")] = ONE_PASS
     limit: Annotated[int | None, tyro.conf.arg(metavar="N")] = None
     """Judge the first N images only."""
 
     def __post_init__(self):
-        for name, least in (("count", 1), ("refine_steps", 0), ("limit", 1)):
+        for name, least in (("count", 1), ("limit", 1)):
             value = getattr(self, name)
             if value is not None and value < least:
                 option = name.replace("_", "-")
@@ -65,7 +65,7 @@ def main(arguments: Arguments) -> None:
         test_set = test_set.first(arguments.limit)
     if arguments.worst_by == "position" and test_set.scenes is None:
         raise InputError("--worst-by position: is for 3D checkpoints; this one is 2D, leave it out")
-    evaluation = evaluate(model, test_set, refine_steps=arguments.refine_steps)
+    evaluation = evaluate(model, test_set, effort=arguments.effort)
     content = _draw(arguments, model, test_set, evaluation)
     try:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def _draw(arguments: Arguments, model: Air, test_set: TestSet, evaluation: Evalu
         table = model.spec.table
     title = (
         f"{model.spec.name}: {len(rows)} of {len(test_set)} images of {test_set.source}, {order}; "
-        f"{arguments.refine_steps} steps of refinement"
+        f"{arguments.effort}"
     )
     picture = BytesIO()
     case_sheet(title, seen, model.meshes, table).save(picture, format="PNG")

@@ -64,8 +64,8 @@ def image(tmp_path):
     return path
 
 
-def run_infer(images, checkpoint, out, refine_steps=0, ghosts=0):
-    arguments = infer_script.Arguments(tuple(images), checkpoint, out, refine_steps, ghosts)
+def run_infer(images, checkpoint, out, ghosts=0, **effort):
+    arguments = infer_script.Arguments(tuple(images), checkpoint, out, Effort(**effort), ghosts)
     infer_script.main(arguments)
 
 

@@ -363,7 +363,7 @@ def test_report_is_one_self_contained_page(block, camera, tmp_path):
 def record_of(estimate, meshes, scene="tabletop"):
     spec = load_scene(ROOT / "scenes" / f"{scene}.yaml")
     return records.make_record(
-        estimate, meshes, image="a.png", spec=spec, checkpoint="c", refine_steps=2
+        estimate, meshes, image="a.png", spec=spec, checkpoint="c", effort=Effort(refine_steps=2)
     )
 
 

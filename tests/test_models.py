@@ -9,7 +9,7 @@ from conftest import ROOT
 
 from air3d.data import SceneStream
 from air3d.geometry import plane_log_det, yaw_rotation
-from air3d.inference import infer
+from air3d.inference import Effort, infer
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.models.attention import Windows, paint_patch, read_glimpse
 from air3d.models.decoders import gaussian_log_likelihood
@@ -265,7 +265,7 @@ def test_a_crowd_is_taught_bounded_inferred_and_refined(crowd):
     elbo = model.elbo(batch.images, count_log_prior(model.spec.count, 3))
     assert torch.isfinite(elbo.value).all()
     before = infer(model, batch.images)
-    after = infer(model, batch.images, refine_steps=3)
+    after = infer(model, batch.images, effort=Effort(refine_steps=3))
     for one, two in zip(before, after, strict=True):
         assert one.count == two.count == len(two.objects)
         assert two.log_likelihood >= one.log_likelihood
@@ -289,7 +289,7 @@ def test_absent_objects_teach_nothing(crowd):
 def test_refinement_works_where_gradients_are_off(crowd):
     model, batch = crowd
     with torch.no_grad():
-        assert len(infer(model, batch.images[:2], refine_steps=2)) == 2
+        assert len(infer(model, batch.images[:2], effort=Effort(refine_steps=2))) == 2
 
 
 def test_more_hypotheses_than_memory_are_refused(scene_model):
@@ -335,7 +335,7 @@ def test_a_laid_table_trains_every_weight(laid_table):
 def test_a_laid_table_is_inferred_with_its_view_and_refined(laid_table):
     model, batch = laid_table
     before = infer(model, batch.images[:2])
-    after = infer(model, batch.images[:2], refine_steps=2)
+    after = infer(model, batch.images[:2], effort=Effort(refine_steps=2))
     view, ranges = ViewPrior(model.spec), model.spec.objects
     for one, two in zip(before, after, strict=True):
         assert two.log_likelihood >= one.log_likelihood

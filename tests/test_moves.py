@@ -4,10 +4,10 @@ import pytest
 import torch
 from conftest import ROOT
 
+from air3d.inference.moves import Moves
+from air3d.inference.settling import log_likelihood, settle
 from air3d.models.decoders import SceneDecoder
-from air3d.moves import Moves
 from air3d.scene import ABSENT, ScenePrior, View, ViewPrior, load_assets, load_scene
-from air3d.settling import log_likelihood, settle
 
 
 @pytest.fixture(scope="module")

@@ -5,10 +5,10 @@ import dataclasses
 import torch
 from conftest import ROOT
 
+from air3d.inference.refinement import refine
+from air3d.inference.settling import log_likelihood
 from air3d.models.decoders import SceneDecoder
-from air3d.refinement import refine
 from air3d.scene import PullInSpec, known_view, load_assets, load_scene, upright_scenes
-from air3d.settling import log_likelihood
 
 
 def decoder_with(pull_in: PullInSpec) -> SceneDecoder:

@@ -7,11 +7,11 @@ import torch
 from conftest import ROOT
 
 from air3d.geometry import yaw_rotation
+from air3d.inference.moves import Moves
+from air3d.inference.refinement import refine
+from air3d.inference.settling import log_likelihood, settle
 from air3d.models.decoders import SceneDecoder
-from air3d.moves import Moves
-from air3d.refinement import refine
 from air3d.scene import ABSENT, ScenePrior, Scenes, load_assets, load_scene
-from air3d.settling import log_likelihood, settle
 
 CUBE, SPHERE, CYLINDER = range(3)
 

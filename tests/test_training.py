@@ -25,7 +25,7 @@ from air3d.checkpoint import (
 )
 from air3d.data import Digits, SceneStream, make_multi_mnist, scikit_learn_digits
 from air3d.evaluation import TestSet, evaluate
-from air3d.inference import infer, log_likelihood
+from air3d.inference import Effort, infer, log_likelihood
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.models.decoders import gaussian_log_likelihood
 from air3d.objectives import count_log_prior
@@ -90,10 +90,10 @@ def test_short_sleep_learns_identity_and_place(trained, held_out):
 def test_refinement_brings_objects_home(trained, held_out):
     model = load_model(trained)
     some = held_out.first(40)
-    refined = evaluate(model, some, refine_steps=40).metrics
+    refined = evaluate(model, some, effort=Effort(refine_steps=40)).metrics
     assert refined.position_in_diameters.median < 0.004
     before = infer(model, some.images)
-    after = infer(model, some.images, refine_steps=5)
+    after = infer(model, some.images, effort=Effort(refine_steps=5))
     assert all(b.log_likelihood <= a.log_likelihood for b, a in zip(before, after, strict=True))
 
 

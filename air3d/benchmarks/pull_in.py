@@ -10,8 +10,9 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from air3d.geometry import yaw_rotation
+from air3d.inference.refinement import refine
+from air3d.inference.settling import settle
 from air3d.models.decoders import SceneDecoder
-from air3d.refinement import refine
 from air3d.scene import (
     ABSENT,
     Mesh,
@@ -22,7 +23,6 @@ from air3d.scene import (
     SceneSpec,
     concatenate,
 )
-from air3d.settling import settle
 
 HOME_POSITION = 0.02
 """Diameters of the object from the truth within which it is home."""

@@ -11,7 +11,7 @@ from air3d.evaluation.counts import CountMetrics, count_metrics
 from air3d.evaluation.metrics import SceneMetrics, scene_metrics
 from air3d.evaluation.test_sets import TestSet
 from air3d.evaluation.views import open_numbers
-from air3d.inference import infer
+from air3d.inference import ONE_PASS, Effort, infer
 from air3d.models import Air
 from air3d.scene import SceneSpec
 
@@ -31,14 +31,16 @@ class Evaluation:
     images_per_second: float
 
 
-def evaluate(model: Air, test_set: TestSet, batch: int = 64, refine_steps: int = 0) -> Evaluation:
+def evaluate(
+    model: Air, test_set: TestSet, batch: int = 64, effort: Effort = ONE_PASS
+) -> Evaluation:
     """Infer a test set in batches, with a progress bar on terminals, and score the estimates.
 
     Args:
         model: what to test.
         test_set: images that fit it (see ``load_test_set``); at least one.
         batch: images at a time; changes the speed and nothing else.
-        refine_steps: steps of refinement through the renderer for each image.
+        effort: what is done for each image beyond one pass.
 
     Raises:
         ValueError: the test set is empty, or ``batch`` is less than 1.
@@ -47,12 +49,12 @@ def evaluate(model: Air, test_set: TestSet, batch: int = 64, refine_steps: int =
         raise ValueError(f"batch must be at least 1, got {batch}")
     if len(test_set) == 0:
         raise ValueError("the test set is empty; give one with at least one image")
-    infer(model, test_set.images[:1], refine_steps=min(refine_steps, 1))  # compiles kernels
+    infer(model, test_set.images[:1], effort)  # compiles kernels
     estimates: list[SceneEstimate] = []
     start = time.perf_counter()
     chunks = torch.split(test_set.images, batch)
     for images in tqdm(chunks, desc="infer", unit="batch", disable=None, leave=False):
-        estimates.extend(infer(model, images, refine_steps=refine_steps))
+        estimates.extend(infer(model, images, effort))
     seconds = time.perf_counter() - start
     metrics = _metrics(model, test_set, estimates)
     return Evaluation(metrics, tuple(estimates), len(test_set) / seconds)

@@ -10,6 +10,7 @@ they are read as objects of their meshes' size and colours.
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -21,6 +22,7 @@ from torch import Tensor
 
 from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
 from air3d.geometry import Camera
+from air3d.inference import Effort
 from air3d.inspection.exhibit import Exhibit
 from air3d.inspection.panels import patch_box
 from air3d.inspection.placement import WHITE, Placement, percent
@@ -94,6 +96,8 @@ class Record(_Strict):
     scene: str
     checkpoint: str
     refine_steps: int
+    rounds: int = 0
+    samples: int = 0
     count: int
     count_probabilities: tuple[Probability, ...]
     log_likelihood: float
@@ -161,7 +165,7 @@ def make_record(
     image: str,
     spec: SceneSpec | GlimpseSpec,
     checkpoint: str,
-    refine_steps: int,
+    effort: Effort,
 ) -> Record:
     """Turn an estimate into its record; ``spec`` is the model's scene file."""
     height, width = estimate.reconstruction.shape[-2:]
@@ -170,7 +174,7 @@ def make_record(
         image_size=(height, width),
         scene=spec.name,
         checkpoint=checkpoint,
-        refine_steps=refine_steps,
+        **asdict(effort),
         count=estimate.count,
         count_probabilities=estimate.count_probability,
         log_likelihood=estimate.log_likelihood,

@@ -123,6 +123,17 @@ class Air(nn.Module):
             raise TypeError(f"a model of '{self.spec.name}' is 2D and knows no scenes of meshes")
         return self.guide.head
 
+    @property
+    def scene_decoder(self) -> SceneDecoder:
+        """The decoder of a 3D model.
+
+        Raises:
+            TypeError: this is a 2D model.
+        """
+        if not isinstance(self.decoder, SceneDecoder):
+            raise TypeError(f"a model of '{self.spec.name}' is 2D and renders no scenes of meshes")
+        return self.decoder
+
     def elbo(
         self,
         images: Float[Tensor, "batch channel height width"],

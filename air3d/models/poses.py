@@ -309,9 +309,7 @@ class PoseHead(Head):
             found=found,
         )
 
-    def depth_at(
-        self, centre: Float[Tensor, "batch 2"], camera: Camera
-    ) -> Float[Tensor, " batch"]:
+    def depth_at(self, centre: Float[Tensor, "batch 2"], camera: Camera) -> Float[Tensor, " batch"]:
         """Return the depth (metres) of an object of middle height whose origin is seen there."""
         pixels = ((centre + 1) * self.half_image)[:, None]
         height = self.rest_height.mean().expand(len(centre), 1)

@@ -95,7 +95,9 @@ class ScenePrior:
         0 where they keep the scene file's gap (see :func:`~air3d.scene.placing.log_prob_apart`)
         and where one is absent; minus infinity for two of a kind where none may be repeated.
         """
-        pairs = log_prob_apart(*self._circles(some, 2), *self._circles(others, 1), self.spec.objects.gap)
+        pairs = log_prob_apart(
+            *self._circles(some, 2), *self._circles(others, 1), self.spec.objects.gap
+        )
         if self.spec.objects.repeats:
             return pairs
         same = some.identity[:, :, None] == others.identity[:, None]

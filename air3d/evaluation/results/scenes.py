@@ -1,10 +1,12 @@
 """Evaluations in 3D: one table for each test set, then each one's further figures."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 
 from air3d.evaluation.results.markdown import median_and_mean, number, table
 from air3d.evaluation.results.read import Result
 from air3d.evaluation.tables import percent
+from air3d.inference import Effort
 
 _HEAD = (
     "method",
@@ -57,7 +59,7 @@ def _row(result: Result) -> list[str]:
     strict = metrics.get("all_right_and_turned", metrics["all_right"])
     return [
         result.method,
-        f"{content['refine_steps']} steps" if content["refine_steps"] else "-",
+        str(Effort(**{f.name: content.get(f.name, 0) for f in fields(Effort)})),
         f"{content['images']:,}",
         percent(metrics["count"]["accuracy"]),
         percent(metrics["identity_accuracy"]),

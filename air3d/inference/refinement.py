@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.geometry import yaw_rotation
+from air3d.inference.moves import Moves
+from air3d.inference.settling import log_likelihood, settle
 from air3d.models.decoders import SceneDecoder, gaussian_log_likelihood
 from air3d.models.pull_in import Sharpness, coarsen, sharpness_at
-from air3d.moves import Moves
 from air3d.scene import Scenes, choose
-from air3d.settling import log_likelihood, settle
 
 LAST_PACE = 1 / 15
 """Of the first: by the default, thirty steps can cover two diameters, and settling copes with the
@@ -27,7 +27,7 @@ STEPS_BEFORE_TURNS = 3
 
 
 def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
-    """Climb log p(x | z) in all that :class:`~air3d.moves.Moves` moves.
+    """Climb log p(x | z) in all that :class:`~air3d.inference.moves.Moves` moves.
 
     The first ``pull_in.fraction`` of the steps follow the gradient of a surrogate with a wider
     basin (soft rendering, coarse images; see :mod:`air3d.models.pull_in`). The rest settle on a

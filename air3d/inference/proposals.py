@@ -4,8 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.explanations import Explanations
 from air3d.geometry import project, yaw_rotation
+from air3d.inference.explanations import Explanations
 from air3d.models import Air
 from air3d.models.encoder import Encoded
 from air3d.models.guide import Observation

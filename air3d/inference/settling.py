@@ -8,8 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from air3d.inference.moves import Moves
 from air3d.models.decoders import SceneDecoder, gaussian_log_likelihood
-from air3d.moves import Moves
 from air3d.render import Layers
 from air3d.render.composite import composite, join
 from air3d.render.images import Background
@@ -30,7 +30,7 @@ def log_likelihood(
 
 @torch.no_grad()
 def settle(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
-    """Climb log p(x | z) in all that :class:`~air3d.moves.Moves` moves, from near its peak.
+    """Climb log p(x | z) in all that ``Moves`` moves, from near its peak.
 
     Levenberg and Marquardt's method, image by image, with the renderer's derivatives by forward
     differences: a step costs one image, and about one more for each coordinate of an object and
@@ -78,7 +78,8 @@ def settle_object(
 class _Picture(Protocol):
     """What a search looks at while it moves scenes."""
 
-    decoder: SceneDecoder
+    @property
+    def decoder(self) -> SceneDecoder: ...
 
     def image(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
         """Render."""

@@ -1,7 +1,6 @@
 """What images may show, and how well that explains them."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,12 +9,12 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from air3d.geometry import yaw_rotation
+from air3d.inference.settling import log_likelihood
 from air3d.models import Air
 from air3d.models.guide import Unrolled
 from air3d.models.latents import PoseLatents
-from air3d.objectives import count_log_prior, count_log_prob
+from air3d.objectives import count_log_prob
 from air3d.scene import ABSENT, Scenes, concatenate
-from air3d.settling import log_likelihood
 
 _OF_OBJECTS = ("cost", "identity_probability", "pixel_covariance", "yaw_modes")
 
@@ -72,11 +71,12 @@ def join(several: Sequence[Explanations]) -> Explanations:
     return Explanations(concatenate([some.scenes for some in several]), **fields)
 
 
-def likeliest(scores: Float[Tensor, "several batch"], several: Explanations) -> Explanations:
-    """Choose for each image among several explanations, joined; the first of equals."""
-    batch = scores.shape[1]
-    row = torch.arange(batch, device=scores.device)
-    return several[scores.argmax(dim=0) * batch + row]
+def choose_likelier(
+    wins: Bool[Tensor, " batch"], one: Explanations, other: Explanations
+) -> Explanations:
+    """Return for each image ``one`` where it ``wins``, else ``other``."""
+    row = torch.arange(len(wins), device=wins.device)
+    return join([one, other])[torch.where(wins, row, row + len(wins))]
 
 
 def mode_of(unrolled: Unrolled[PoseLatents]) -> Explanations:
@@ -139,4 +139,4 @@ def score(
     pairs = prior.log_prob_pairs(scenes, scenes).triu(diagonal=1).sum(dim=(1, 2))
     cost = explained.cost.masked_fill(scenes.identity == ABSENT, 0.0).sum(dim=1)
     discrete = prior.log_prob_kinds(scenes) + pairs
-    return log_likelihood(model.decoder, images, scenes) + discrete - cost
+    return log_likelihood(model.scene_decoder, images, scenes) + discrete - cost

@@ -15,15 +15,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.explanations import Explanations, join, score
 from air3d.geometry import unproject_to_plane
+from air3d.inference.explanations import Explanations, join, score
+from air3d.inference.proposals import propose
+from air3d.inference.settling import settle, settle_object
 from air3d.models import Air
 from air3d.models.encoder import Encoded
-from air3d.proposals import propose
 from air3d.render.composite import join as join_layers
 from air3d.render.composite import squared_error, visibility
 from air3d.scene import ABSENT
-from air3d.settling import settle, settle_object
 
 SURPRISE = 4.0
 """An image is looked at again where its error exceeds what noise leaves by so many standard
@@ -35,6 +35,9 @@ is missing is as large as an object, what is wrong may be small."""
 
 CLEARED = 0.5
 """What stands nearer than this (of the largest mesh's diameter) to a place is in its way."""
+
+STEPS = 4
+"""Of settling before an edit is judged."""
 
 TRIED, FINALISTS = 8, 2
 """Edits of a scene that climb by themselves, and of these, those whose scenes climb as a whole."""
@@ -77,9 +80,7 @@ def rescore(
     model: Air,
     images: Float[Tensor, "batch 3 height width"],
     explained: Explanations,
-    *,
     rounds: int,
-    steps: int,
 ) -> Explanations:
     """Try edits of each scene that leaves too much of its image over; no score ever falls.
 
@@ -88,7 +89,6 @@ def rescore(
         images: of its size.
         explained: where to start.
         rounds: how often a scene may change.
-        steps: of climbing after each edit, before it is judged.
     """
     with torch.no_grad():
         encoded = model.guide.encoder(images)
@@ -99,14 +99,14 @@ def rescore(
         if len(rows) == 0:
             break
         part = Puzzle(model, images[rows], encoded[rows], explained[rows], excess[rows])
-        explained = _replaced(explained, rows, _best_edit(part, steps))
+        explained = _replaced(explained, rows, _best_edit(part))
     return _pruned(model, images, explained)
 
 
 @torch.no_grad()
 def _left_over(model: Air, images: Tensor, explained: Explanations) -> tuple[Tensor, Tensor]:
     """Return each image's excess (see :class:`Puzzle`), and how surprising its sum is."""
-    error = (images - model.decoder.image(explained.scenes)) / model.decoder.noise_std
+    error = (images - model.scene_decoder.image(explained.scenes)) / model.scene_decoder.noise_std
     excess = error.square().mean(dim=1) - 1.0
     deviation = math.sqrt(2 * images[0].numel()) / images.shape[1]
     surprise = excess.sum(dim=(1, 2)) / deviation
@@ -126,17 +126,17 @@ def _pruned(model: Air, images: Tensor, explained: Explanations) -> Explanations
     return best.pick(best.scenes.order_from_near())
 
 
-def _best_edit(puzzle: Puzzle, steps: int) -> Explanations:
+def _best_edit(puzzle: Puzzle) -> Explanations:
     """Let the likeliest edits climb: first in what is new in them, then the best of them in all."""
     model, images, explained = puzzle.model, puzzle.images, puzzle.explained
     edits = _best(_edits(puzzle), TRIED)
     copies = images.repeat(len(edits.scores), 1, 1, 1)
     new = torch.full((len(copies),), explained.cost.shape[1] - 1)
-    scenes = settle_object(model.decoder, copies, edits.explained.scenes, new, steps)
+    scenes = settle_object(model.scene_decoder, copies, edits.explained.scenes, new, STEPS)
     edits = _best(_scored(model, copies, edits.explained.at(scenes), len(images)), FINALISTS)
     finalists = join([explained, edits.explained])
     copies = images.repeat(1 + len(edits.scores), 1, 1, 1)
-    settled = finalists.at(settle(model.decoder, copies, finalists.scenes, steps))
+    settled = finalists.at(settle(model.scene_decoder, copies, finalists.scenes, STEPS))
     return _best(_scored(model, copies, settled, len(images)), 1).explained
 
 
@@ -178,7 +178,7 @@ def _blamed(puzzle: Puzzle) -> Int[Tensor, " batch"]:
     """Return the object of each scene that shows where most is left over; 0 where there is none."""
     scenes = puzzle.explained.scenes
     with torch.no_grad():
-        layers = puzzle.model.decoder.layers(scenes)
+        layers = puzzle.model.scene_decoder.layers(scenes)
         shown = visibility(layers, torch.arange(scenes.identity.shape[1])[None])[:, 0]
     blame = (shown * puzzle.excess.clamp(min=0)[:, None]).sum(dim=(2, 3))
     return blame.masked_fill(scenes.identity == ABSENT, -1.0).argmax(dim=1)
@@ -214,7 +214,7 @@ def _with_each_kind(
 
     Where there is no room for one more object, the farthest makes room.
     """
-    model, decoder, images = puzzle.model, puzzle.model.decoder, puzzle.images
+    model, decoder, images = puzzle.model, puzzle.model.scene_decoder, puzzle.images
     rest = puzzle.explained.pick(known)
     rest = rest.pick(rest.scenes.order_from_near()[:, :-1])
     found = propose(model, images, puzzle.encoded, rest.scenes, centre)

@@ -1,7 +1,6 @@
-"""From images to scene estimates: one pass of the guide, then refinement through the renderer."""
+"""The one verb: images to scene estimates, with as much effort as is asked for."""
 
 import dataclasses
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
@@ -9,69 +8,77 @@ from torch import Tensor
 
 from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
 from air3d.geometry import yaw_rotation
+from air3d.inference.effort import ONE_PASS, Effort
+from air3d.inference.explanations import Explanations, choose_likelier, draw_of, mode_of, score
+from air3d.inference.refinement import refine
+from air3d.inference.rescoring import rescore
+from air3d.inference.settling import log_likelihood
 from air3d.models import Air
 from air3d.models.decoders import GlimpseDecoder, SceneDecoder, gaussian_log_likelihood
 from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.poses import standard_deviations_on_plane
 from air3d.objectives import count_log_prob
-from air3d.refinement import refine
-from air3d.scene import ABSENT, Scenes
-from air3d.settling import log_likelihood
+from air3d.scene import Scenes
 
 
 def infer(
-    model: Air, images: Float[Tensor, "batch channel height width"], *, refine_steps: int = 0
+    model: Air, images: Float[Tensor, "batch channel height width"], effort: Effort = ONE_PASS
 ) -> list[SceneEstimate]:
     """Return the posterior mode of each image.
 
     Args:
         model: a trained model.
         images: values in [0, 1], of the model's image size and number of channels.
-        refine_steps: gradient steps on position and yaw through the renderer (3D only); before
-            them, each object's most probable yaws are tried and the likeliest kept.
+        effort: what is done beyond one pass of the guide (3D only). ``samples`` are drawn by
+            torch's global random state. Before refinement each object's most probable yaws are
+            tried and the likeliest kept.
 
     Raises:
-        ValueError: the images do not fit the model, or a 2D model is asked to refine.
+        ValueError: the images do not fit the model, or a 2D model is asked for any effort.
     """
-    _check(model, images, refine_steps)
+    _check(model, images, effort)
     with torch.no_grad():
         unrolled = model.mode(images)
-    decoder = model.decoder
-    if isinstance(decoder, GlimpseDecoder):
-        return _patch_estimates(decoder, images, unrolled)
-    assert isinstance(decoder, SceneDecoder)
-    mode = _scene_mode(unrolled)
-    if refine_steps:
-        scenes = refine(decoder, images, try_yaws(decoder, images, mode), refine_steps)
-        mode = dataclasses.replace(mode, scenes=scenes)
-    return _scene_estimates(decoder, images, unrolled, mode)
+    if isinstance(model.decoder, GlimpseDecoder):
+        return _patch_estimates(model.decoder, images, unrolled)
+    explained = mode_of(unrolled)
+    if effort:
+        explained = search(model, images, explained, effort)
+    return _scene_estimates(model.scene_decoder, images, unrolled, explained)
 
 
-@dataclass(frozen=True)
-class SceneMode:
-    """The guide's mode as scenes, with what is needed to search around it.
-
-    Attributes:
-        scenes: the mode; objects beyond the most probable count are absent.
-        yaw_modes: further yaws of each object's most probable identity [B, N, K].
-        identity_probability: of that identity [B, N].
-        pixel_covariance: of its place in the image [B, N, 2, 2].
-    """
-
-    scenes: Scenes
-    yaw_modes: Float[Tensor, "batch object mode"]
-    identity_probability: Float[Tensor, "batch object"]
-    pixel_covariance: Float[Tensor, "batch object 2 2"]
+def search(model: Air, images: Tensor, explained: Explanations, effort: Effort) -> Explanations:
+    """Look for likelier explanations of images than those at hand."""
+    decoder = model.scene_decoder
+    explained = best_of_draws(model, images, explained, effort.samples)
+    if effort.refine_steps:
+        scenes = try_yaws(decoder, images, explained)
+        explained = explained.at(refine(decoder, images, scenes, effort.refine_steps))
+    if effort.rounds:
+        explained = rescore(model, images, explained, effort.rounds)
+    return explained
 
 
-def try_yaws(decoder: SceneDecoder, images: Tensor, mode: SceneMode) -> Scenes:
+@torch.no_grad()
+def best_of_draws(model: Air, images: Tensor, explained: Explanations, number: int) -> Explanations:
+    """Draw further explanations from the guide and keep the likeliest of each image's."""
+    best = score(model, images, explained)
+    for _ in range(number):
+        drawn = draw_of(model.guide.sample(images))
+        scores = score(model, images, drawn)
+        explained = choose_likelier(scores > best, drawn, explained)
+        best = torch.maximum(best, scores)
+    return explained
+
+
+def try_yaws(decoder: SceneDecoder, images: Tensor, explained: Explanations) -> Scenes:
     """Turn each object in turn to the likeliest of its probable yaws; no gradients."""
-    scenes = mode.scenes
-    num_modes = mode.yaw_modes.shape[-1]
+    scenes = explained.scenes
+    num_modes = explained.yaw_modes.shape[-1]
     for index in range(scenes.identity.shape[1]):
         turned = scenes.rotation[None].repeat(num_modes, 1, 1, 1, 1)
-        turned[:, :, index] = yaw_rotation(mode.yaw_modes[:, index].movedim(-1, 0))
+        turned[:, :, index] = yaw_rotation(explained.yaw_modes[:, index].movedim(-1, 0))
         with torch.no_grad():
             scores = [
                 log_likelihood(decoder, images, dataclasses.replace(scenes, rotation=rotation))
@@ -82,57 +89,37 @@ def try_yaws(decoder: SceneDecoder, images: Tensor, mode: SceneMode) -> Scenes:
     return scenes
 
 
-def _scene_mode(unrolled: Unrolled[PoseLatents]) -> SceneMode:
-    latents, seen = unrolled.latents, unrolled.seen
-    assert seen is not None, "meshes are seen by a camera"
-    count = count_log_prob(unrolled.presence_logits).argmax(dim=1)
-    probability, identity = latents.identity_log_prob.exp().max(dim=-1)
-
-    def chosen(values: Tensor) -> Tensor:
-        """Pick each object's most probable identity out of [B, N, M, ...]."""
-        index = identity.reshape(*identity.shape, *[1] * (values.ndim - 2))
-        return values.gather(2, index.expand(-1, -1, 1, *values.shape[3:]))[:, :, 0]
-
-    step = torch.arange(identity.shape[1], device=identity.device)
-    scenes = Scenes(
-        identity=identity.masked_fill(step >= count[:, None], ABSENT),
-        position=chosen(latents.position),
-        rotation=yaw_rotation(chosen(latents.yaw)),
-        scale=chosen(latents.scale),
-        colour=chosen(latents.colour),
-        camera=seen.view.camera,
-        light=seen.view.light,
-    )
-    yaws, covariance = chosen(latents.yaw_modes), chosen(latents.pixel_covariance)
-    return SceneMode(scenes, yaws, probability, covariance)
-
-
 def _scene_estimates(
-    decoder: SceneDecoder, images: Tensor, unrolled: Unrolled[PoseLatents], mode: SceneMode
+    decoder: SceneDecoder,
+    images: Tensor,
+    unrolled: Unrolled[PoseLatents],
+    explained: Explanations,
 ) -> list[SceneEstimate]:
     with torch.no_grad():
-        reconstruction = decoder.image(mode.scenes)
+        reconstruction = decoder.image(explained.scenes)
         score = gaussian_log_likelihood(images, reconstruction[:, None], decoder.noise_std)[:, 0]
     count_probability = count_log_prob(unrolled.presence_logits).exp()
     presence = unrolled.presence_logits.sigmoid().cumprod(dim=1)
-    poses = mode.scenes.object_to_world
-    counts = mode.scenes.count.tolist()
-    camera = mode.scenes.camera
-    plane_std = standard_deviations_on_plane(camera, mode.scenes.position, mode.pixel_covariance)
+    poses = explained.scenes.object_to_world
+    counts = explained.scenes.count.tolist()
+    camera = explained.scenes.camera
+    plane_std = standard_deviations_on_plane(
+        camera, explained.scenes.position, explained.pixel_covariance
+    )
     estimates = []
     for row, count in enumerate(counts):
         objects = tuple(
             ObjectEstimate(
                 name=decoder.bank.meshes[identity].name,
                 identity=identity,
-                identity_probability=float(mode.identity_probability[row, index]),
+                identity_probability=float(explained.identity_probability[row, index]),
                 presence_probability=float(presence[row, index]),
                 object_to_world=poses[row, index],
-                scale=float(mode.scenes.scale[row, index]),
-                colour=mode.scenes.colour[row, index],
+                scale=float(explained.scenes.scale[row, index]),
+                colour=explained.scenes.colour[row, index],
                 position_std=plane_std[row, index],
             )
-            for index, identity in enumerate(mode.scenes.identity[row, :count].tolist())
+            for index, identity in enumerate(explained.scenes.identity[row, :count].tolist())
         )
         estimates.append(
             SceneEstimate(
@@ -140,7 +127,7 @@ def _scene_estimates(
                 count_probability=tuple(count_probability[row].tolist()),
                 objects=objects,
                 camera=camera[row : row + 1],
-                light=mode.scenes.light[row : row + 1],
+                light=explained.scenes.light[row : row + 1],
                 reconstruction=reconstruction[row],
                 log_likelihood=float(score[row]),
             )
@@ -186,7 +173,7 @@ def _boxes(
     return torch.cat([centre, side], dim=-1).unflatten(0, z_where.shape[:2])
 
 
-def _check(model: Air, images: Tensor, refine_steps: int) -> None:
+def _check(model: Air, images: Tensor, effort: Effort) -> None:
     wanted = (model.spec.num_channels, *model.spec.image_size)
     if images.ndim != 4 or tuple(images.shape[1:]) != wanted:
         raise ValueError(
@@ -195,10 +182,8 @@ def _check(model: Air, images: Tensor, refine_steps: int) -> None:
         )
     if not images.is_floating_point():
         raise ValueError(f"images must be floats in [0, 1], got {images.dtype}")
-    if refine_steps < 0:
-        raise ValueError(f"refine_steps must be at least 0, got {refine_steps}")
-    if refine_steps and isinstance(model.decoder, GlimpseDecoder):
+    if effort and isinstance(model.decoder, GlimpseDecoder):
         raise ValueError(
-            f"a 2D model ('{model.spec.name}') has no renderer to refine with; refine_steps "
-            "(--refine-steps) must be 0"
+            f"a 2D model ('{model.spec.name}') has no renderer to search with; leave out "
+            "--refine-steps, --rounds and --samples"
         )
