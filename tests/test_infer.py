@@ -13,7 +13,7 @@ import trimesh
 from air3d.checkpoint import load_model, save_model
 from air3d.cli import InputError
 from air3d.files import temporary_name
-from air3d.inference import infer
+from air3d.inference import Effort, infer
 from air3d.inspection import open3d_view
 from air3d.inspection.records import read_record, record_placements
 from air3d.models import GlimpseConfig, SceneConfig, build_air

@@ -25,6 +25,7 @@ from air3d.geometry import (
     transform_points,
     yaw_rotation,
 )
+from air3d.inference import Effort
 from air3d.inspection import open3d_view, records, report
 from air3d.inspection.exhibit import Exhibit, Truth, exhibit_of
 from air3d.inspection.glb import PAGE_CHANGES, Z_UP_TO_Y_UP, build_scene, scene_html
