@@ -61,9 +61,10 @@ def test_annealed_pyramids_bring_home_what_sharp_edges_do_not():
     assert sharp.turning_home <= 1 and both.turning_home >= 3, (sharp, both)
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_the_script_writes_figures_and_picture(call_script, tmp_path, capsys):
     json_path, plot = tmp_path / "pull_in.json", tmp_path / "pull_in.png"
-    tiny = ("--number", "2", "--steps", "4", "--distances", "0.1", "--angles", "0", "0.5")
+    tiny = ("--number", "2", "--steps", "1", "--distances", "0.1", "--angles", "0", "0.5")
     assert call_script("pull_in.py", SCENE, *tiny, "--json", json_path, "--plot", plot) == 0
     content = json.loads(json_path.read_text(encoding="utf-8"))
     assert set(content["ways"]) == set(ways_to_look(SPEC))
