@@ -27,7 +27,7 @@ demo: install
 	$(PY) scripts/demo.py --out demo_out
 
 test: install
-	$(PY) -m pytest -n auto --dist loadfile
+	$(PY) -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 lint: install
 	$(PY) -m ruff check .

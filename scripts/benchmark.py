@@ -197,7 +197,7 @@ def _curves(rows: list[Row], base: Workload) -> list[Curve]:
         ]
         for path in dict.fromkeys(row.path for row in alike):
             same = [row for row in alike if row.path == path]
-            points = [(getattr(row.workload, axis), row.cost.total) for row in same]
+            points = [(float(getattr(row.workload, axis)), row.cost.total) for row in same]
             if len(points) > 1 and path not in (RASTERIZER, PYTORCH3D_RASTERIZER):
                 curves.append(curve(label, path, points))
     return curves

@@ -50,8 +50,8 @@ def red_cube(side: float = 0.36) -> trimesh.Trimesh:
 
 
 def blue_sphere(radius: float = 0.2) -> trimesh.Trimesh:
-    """Return an icosphere of 320 faces."""
-    return _paint(trimesh.creation.icosphere(subdivisions=2, radius=radius), BLUE)
+    """Return an icosphere of 1,280 faces, too many for its edges to be found by refinement."""
+    return _paint(trimesh.creation.icosphere(subdivisions=3, radius=radius), BLUE)
 
 
 def striped_cylinder(radius: float = 0.18, height: float = 0.42) -> trimesh.Trimesh:

@@ -2,14 +2,11 @@
 
 import io
 import math
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
 import torch
-from conftest import ROOT
 from render_cases import one_thread  # noqa: F401 (a fixture)
 from torch import Tensor
 
@@ -340,53 +337,6 @@ def test_operations_obey_torch(verb):
         "expected_composite": (*layers, inputs["background"], inputs["presence"]),
     }
     torch.library.opcheck(getattr(torch.ops.air3d, verb).default, arguments[verb])
-
-
-COMPILED = """
-import torch
-from air3d.geometry import Camera, look_at, pinhole_intrinsics
-from air3d.render import Layers, directional_light
-from air3d.render.composite import composite, expected_composite, join, squared_error, visibility
-from air3d.render.ground import ground_layer, plain_ground
-from air3d.scene.spec import RenderSpec
-
-light, softness = directional_light((0.0, 0.0, 1.0)), RenderSpec()
-pose = look_at(torch.tensor([0.0, -2.0, 1.0]), torch.zeros(3))[None]
-camera = Camera(pose, pinhole_intrinsics(0.7, (4, 5))[None], (4, 5)).expand(2)
-
-def everything(colour, log_weight, background, presence, selection):
-    objects = Layers(colour, log_weight, -log_weight, log_weight)
-    ground = ground_layer(plain_ground(background), camera, light, softness)
-    layers = join([objects, ground])
-    images = composite(layers, selection, background)
-    errors = squared_error(layers, selection, background, colour[:, 0])
-    mean = expected_composite(layers, presence, background)
-    return (
-        images.rgb.sum() + images.depth.sum() + errors.sum() + mean.rgb.sum()
-        + visibility(layers, selection).square().sum()
-    )
-
-inputs = [torch.rand(2, 2, 4, 5, 3), torch.rand(2, 2, 4, 5), torch.rand(3), torch.rand(2, 3)]
-inputs = [part.requires_grad_() for part in inputs]
-selection = torch.tensor([[0, 1], [2, -1]])
-plain = torch.autograd.grad(everything(*inputs, selection), inputs)
-compiled = torch.compile(everything, fullgraph=True, backend="aot_eager")
-for value, truth in zip(torch.autograd.grad(compiled(*inputs, selection), inputs), plain):
-    torch.testing.assert_close(value, truth)
-try:
-    compiled(*inputs, selection + 1)
-except ValueError as error:
-    print(error)
-"""
-
-
-def test_verbs_compile_into_one_graph():
-    """In a process of its own, as the checks of shapes in these tests cannot be compiled."""
-    result = subprocess.run(
-        [sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    assert "selection must hold numbers from -1 to 2 (one per object), got 0 to 3" in result.stdout
 
 
 def wrong_background(layers: Layers) -> None:

@@ -107,12 +107,11 @@ def test_nothing_to_test_is_refused(tmp_path, scene_model):
         evaluate(scene_model, test_set, batch=0)
 
 
-def test_figures_come_with_their_provenance(tmp_path, run_script, glimpse_checkpoint):
+def test_figures_come_with_their_provenance(tmp_path, call_script, glimpse_checkpoint, capsys):
     data, scores = _save_canvases(tmp_path / "data.npz", 50), tmp_path / "new" / "scores.json"
     options = ["--checkpoint", glimpse_checkpoint, "--data", data, "--json", scores, "--limit", 4]
-    answer = run_script("evaluate.py", *options)
-    assert answer.returncode == 0, answer.stderr
-    assert "count right" in answer.stdout
+    assert call_script("evaluate.py", *options) == 0
+    assert "count right" in capsys.readouterr().out
     content = json.loads(scores.read_text())
     assert content["images"] == content["metrics"]["images"] == 4
     assert content["metrics"].keys() == CountMetrics.__dataclass_fields__.keys()

@@ -1,13 +1,9 @@
 """Fragments: the backends agree, gradients are right, edge cases are empty, errors are named."""
 
-import subprocess
-import sys
-
 import hypothesis.extra.numpy as hnp
 import numpy as np
 import pytest
 import torch
-from conftest import ROOT
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from render_cases import one_thread  # noqa: F401 (a fixture)
@@ -370,42 +366,6 @@ def test_operations_obey_torch():
     bary_coords = bary_coords.detach().requires_grad_()
     on_face = torch.rand(6, 3, 3).requires_grad_()
     torch.library.opcheck(cpu_near_plane._to_whole_faces, (pix_to_face, bary_coords, on_face))
-
-
-COMPILED = """
-import torch
-from air3d.render.rasterize import _check_faces, rasterize
-
-def maps(faces, first_face, z_clip):
-    fragments = rasterize(
-        faces, first_face, torch.tensor([3, 3]), image_size=(6, 5), blur_radius=0.01,
-        faces_per_pixel=2, z_clip=z_clip,
-    )
-    return fragments.pix_to_face, fragments.zbuf, fragments.bary_coords, fragments.dists
-
-torch.manual_seed(0)
-faces = (torch.rand(6, 3, 3) * 2.0 - torch.tensor([1.0, 1.0, 0.2])).requires_grad_()
-compiled = torch.compile(maps, fullgraph=True, backend="aot_eager")
-for z_clip in (None, 0.5):
-    outputs = [f(faces, torch.tensor([0, 3]), z_clip) for f in (maps, compiled)]
-    assert all(map(torch.equal, *outputs))
-    gradients = [torch.autograd.grad(sum(m.sum() for m in o[1:]), faces)[0] for o in outputs]
-    torch.testing.assert_close(*gradients)
-    assert gradients[0].any()
-try:
-    compiled(faces, torch.tensor([0, 4]), None)
-except ValueError as error:
-    print(error)
-"""
-
-
-def test_rasterize_compiles_into_one_graph():
-    """In a process of its own, as the checks of shapes in these tests cannot be compiled."""
-    result = subprocess.run(
-        [sys.executable, "-c", COMPILED], cwd=ROOT, capture_output=True, text=True
-    )
-    assert result.returncode == 0, result.stderr
-    assert "image 1 asks for 3 from 4 on" in result.stdout
 
 
 @pytest.mark.parametrize(

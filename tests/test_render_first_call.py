@@ -9,9 +9,9 @@ from conftest import ROOT
 
 RENDER = """
 import torch
-from air3d.render import Layers, composite
+from air3d.render import Layers, visibility
 layers = Layers(torch.zeros(1, 1, 4, 4, 3), torch.zeros(1, 1, 4, 4), torch.zeros(1, 1, 4, 4))
-composite(layers, torch.tensor([[0]]), torch.zeros(3))
+visibility(layers, torch.tensor([[0]]))
 from air3d.render.cpu import layer_kernels
 print(layer_kernels.rasterize.stats.cache_path)
 """
@@ -33,7 +33,7 @@ def test_compilation_is_announced_until_kernels_are_kept(tmp_path):
     kept = first.stdout.strip()
     assert first.stderr.count("kernels are compiled when first used") == 1
     assert f"kept in {kept}" in first.stderr and str(tmp_path) in kept
-    seconds = re.findall(r"air3d: compiled composite_kernels\.\w+ in (\d+\.\d) s", first.stderr)
+    seconds = re.findall(r"air3d: compiled visibility_kernels\.\w+ in (\d+\.\d) s", first.stderr)
     assert len(seconds) == 1 and float(seconds[0]) > 0.0
     with open(f"{kept}/layer_kernels.rasterize-1.py311.nbi", "wb"):
         pass

@@ -2,12 +2,7 @@
 
 import errno
 import json
-import math
 import os
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -23,17 +18,16 @@ from air3d.checkpoint import (
     save_model,
     save_state,
 )
-from air3d.data import Digits, SceneStream, make_multi_mnist, scikit_learn_digits
+from air3d.data import SceneStream, make_multi_mnist, scikit_learn_digits
 from air3d.evaluation import TestSet, evaluate
-from air3d.inference import Effort, infer, log_likelihood
-from air3d.models import GlimpseConfig, SceneConfig, build_air
-from air3d.models.decoders import gaussian_log_likelihood
+from air3d.inference import Effort, infer
+from air3d.inference.settling import log_likelihood
+from air3d.models import SceneConfig, build_air
 from air3d.objectives import count_log_prior
 from air3d.scene import known_view, load_scene, upright_scenes
 from air3d.training import (
     Loss,
     TrainSettings,
-    annealed_count_log_prior,
     elbo_loss,
     sleep_loss,
     train,
@@ -59,14 +53,14 @@ def stream():
 
 @pytest.fixture(scope="module")
 def trained(stream, tmp_path_factory):
-    """A small guide after 300 steps of sleep: a few seconds."""
+    """A small guide after 200 steps of sleep: a few seconds."""
     torch.manual_seed(0)
     model = build_air(stream.spec, SMALL, stream.meshes)
     out = tmp_path_factory.mktemp("trained")
     train(
         model,
         lambda iteration: sleep_loss(model, stream.batch(iteration)),
-        TrainSettings(iterations=300, learning_rate=2e-3),
+        TrainSettings(iterations=200, learning_rate=4e-3, warmup=30),
         out,
         record={"scene": "single_object"},
         seed=0,
@@ -80,11 +74,12 @@ def held_out(stream):
     return TestSet.of_scenes(SceneStream(stream.spec, batch=200, seed=1).batch(0))
 
 
-def test_short_sleep_learns_identity_and_place(trained, held_out):
+def test_short_sleep_learns_identity_place_and_turn(trained, held_out):
     metrics = evaluate(load_model(trained), held_out).metrics
     assert metrics.count.accuracy == 1.0
     assert metrics.identity_accuracy >= 0.98
-    assert metrics.position_in_diameters.median < 0.08
+    assert metrics.position_in_diameters.median < 0.05
+    assert metrics.rotation_degrees.median < 25.0
 
 
 def test_refinement_brings_objects_home(trained, held_out):
@@ -114,13 +109,13 @@ def test_wake_raises_the_elbo(trained, stream, tmp_path):
     def bound() -> float:
         torch.manual_seed(0)
         with torch.no_grad():
-            return float(model.elbo(images, prior).value.median())
+            return sum(float(model.elbo(images, prior).value.mean()) for _ in range(4)) / 4
 
     before = bound()
     train(
         model,
         lambda iteration: elbo_loss(model, stream.batch(iteration).images, prior),
-        TrainSettings(iterations=30, learning_rate=3e-4, warmup=5),
+        TrainSettings(iterations=60, learning_rate=1e-3, warmup=5),
         tmp_path,
         record={},
         seed=0,
@@ -131,7 +126,7 @@ def test_wake_raises_the_elbo(trained, stream, tmp_path):
 
 def test_metrics_and_checkpoint_are_left_behind(trained):
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
-    assert [line["iteration"] for line in lines] == [50, 100, 150, 200, 250, 300, 300]
+    assert [line["iteration"] for line in lines] == [50, 100, 150, 200, 200]
     assert lines[-2]["objective"] > lines[0]["objective"]
     model = load_model(trained)
     assert model.config == SMALL
@@ -145,36 +140,9 @@ def test_a_checkpoint_can_be_moved_and_saved_again(trained, tmp_path):
     assert all(torch.equal(first[name], second[name]) for name in first | second)
 
 
-def _command(out: Path, *more: str) -> list[str]:
-    script = str(ROOT / "scripts/train_3d.py")
-    options = ["--iterations", "25", "--batch", "4", "--checkpoint-seconds", "0"]
-    return [sys.executable, script, "--out", str(out), *options, *more]
-
-
-def test_killed_and_resumed_training_ends_at_the_same_parameters(tmp_path):
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    options = {"cwd": ROOT, "env": {**os.environ, "PYTHONPATH": str(ROOT)}, "check": True}
-    subprocess.run(_command(whole), **options)
-    process = subprocess.Popen(_command(killed), cwd=ROOT, env=options["env"])
-    deadline = time.monotonic() + 120
-    while time.monotonic() < deadline and process.poll() is None:
-        lines = killed / STATE
-        if lines.exists() and load_state(killed)["iteration"] >= 5:
-            break
-        time.sleep(0.02)
-    process.send_signal(signal.SIGKILL)
-    assert process.wait() == -signal.SIGKILL, "it ended before it could be killed"
-    assert 5 <= load_state(killed)["iteration"] < 25
-    subprocess.run(_command(killed, "--resume"), **options)
-    first = safetensors.torch.load_file(whole / WEIGHTS)
-    second = safetensors.torch.load_file(killed / WEIGHTS)
-    different = [name for name in first if not torch.equal(first[name], second[name])]
-    assert not different
-
-
 def test_resuming_needs_the_same_training(trained, stream):
     model = build_air(stream.spec, SMALL, stream.meshes)
-    settings = TrainSettings(iterations=301)
+    settings = TrainSettings(iterations=201)
     arguments = (model, lambda i: Loss(torch.tensor(0.0), {}), settings, trained)
     same = {"record": {"scene": "single_object"}, "seed": 0, "validate": lambda: {}}
     with pytest.raises(CheckpointError, match="was trained with another seed"):
@@ -344,13 +312,12 @@ def test_a_damaged_state_is_named(trained, tmp_path):
         load_state(tmp_path)
 
 
-def test_gpu_without_a_device_ends_before_any_work(run_script, tmp_path):
+def test_gpu_without_a_device_ends_before_any_work(call_script, tmp_path):
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     for script in ("train_3d.py", "train_2d.py"):
-        done = run_script(script, "--out", tmp_path / "run", "--iterations", "1", "--gpu")
-        assert done.returncode == 1
-        assert "--gpu: torch finds no CUDA device" in done.stderr
+        done = call_script(script, "--out", tmp_path / "run", "--iterations", "1", "--gpu")
+        assert "--gpu: torch finds no CUDA device" in str(done)
         assert not (tmp_path / "run").exists()
 
 
@@ -367,39 +334,6 @@ def test_objects_are_taught_near_to_far(stream):
     ordered = upright_scenes(identity, position, torch.zeros(2, 3), **view).near_to_far()
     assert ordered.identity.tolist() == [[1, 0, -1], [1, 2, 0]]
     assert ordered.position[1, :, 1].tolist() == [-0.5, 0.0, 0.5]
-
-
-def _glyphs() -> Digits:
-    """A square and a disc, 28x28."""
-    y, x = torch.meshgrid(torch.arange(28) - 13.5, torch.arange(28) - 13.5, indexing="ij")
-    shapes = torch.stack([(x.abs() < 10) & (y.abs() < 10), x.square() + y.square() < 121])
-    return Digits(255 * shapes.to(torch.uint8), torch.arange(2), "a square and a disc")
-
-
-def test_the_elbo_overfits_one_batch_of_canvases():
-    """Nats per image rise from what an empty canvas earns to nearly what noise leaves."""
-    spec = load_scene(ROOT / "scenes/multi_mnist.yaml")
-    canvases = make_multi_mnist(spec, _glyphs(), 24, 0)
-    images = canvases.images[:, None].float() / 255
-    torch.manual_seed(0)
-    sizes = GlimpseConfig(
-        channels=(8, 16, 16), features=64, state=64, glimpse_size=14, code=8, hidden=100
-    )
-    model = build_air(spec, sizes)
-    optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
-    last = []
-    for iteration in range(400):
-        prior = annealed_count_log_prior(3, iteration, half_life=100.0, floor=0.01)
-        loss = elbo_loss(model, images, prior)
-        optimiser.zero_grad()
-        loss.value.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 100.0)
-        optimiser.step()
-        last = [*last[-19:], float(loss.figures["elbo"])]
-    empty = gaussian_log_likelihood(images, torch.zeros_like(images)[:, None], spec.noise_std)
-    perfect = -images[0].numel() * math.log(spec.noise_std * math.sqrt(2 * math.pi))
-    assert empty.mean() < 0.1 * perfect
-    assert sum(last) / len(last) > 0.72 * perfect
 
 
 def test_the_shipped_checkpoints_are_as_good_as_they_were(stream, held_out):
