@@ -1,25 +1,21 @@
 """The one verb: images to scene estimates, with as much effort as is asked for."""
 
-import dataclasses
-
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
-from air3d.geometry import yaw_rotation
 from air3d.inference.effort import ONE_PASS, Effort
 from air3d.inference.explanations import Explanations, choose_likelier, draw_of, mode_of, score
 from air3d.inference.refinement import refine
 from air3d.inference.rescoring import rescore
-from air3d.inference.settling import log_likelihood
+from air3d.inference.turning import try_lights, try_yaws
 from air3d.models import Air
 from air3d.models.decoders import GlimpseDecoder, SceneDecoder, gaussian_log_likelihood
 from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.poses import standard_deviations_on_plane
 from air3d.objectives import count_log_prob
-from air3d.scene import Scenes
 
 
 def infer(
@@ -31,8 +27,8 @@ def infer(
         model: a trained model.
         images: values in [0, 1], of the model's image size and number of channels.
         effort: what is done beyond one pass of the guide (3D only). ``samples`` are drawn by
-            torch's global random state. Before refinement each object's most probable yaws are
-            tried and the likeliest kept.
+            torch's global random state. Before refinement the light's azimuths and each object's
+            most probable yaws are tried and the likeliest kept.
 
     Raises:
         ValueError: the images do not fit the model, or a 2D model is asked for any effort.
@@ -53,7 +49,8 @@ def search(model: Air, images: Tensor, explained: Explanations, effort: Effort) 
     decoder = model.scene_decoder
     explained = best_of_draws(model, images, explained, effort.samples)
     if effort.refine_steps:
-        scenes = try_yaws(decoder, images, explained)
+        lit = explained.at(try_lights(decoder, images, explained.scenes))
+        scenes = try_yaws(decoder, images, lit)
         explained = explained.at(refine(decoder, images, scenes, effort.refine_steps))
     if effort.rounds:
         explained = rescore(model, images, explained, effort.rounds)
@@ -70,23 +67,6 @@ def best_of_draws(model: Air, images: Tensor, explained: Explanations, number: i
         explained = choose_likelier(scores > best, drawn, explained)
         best = torch.maximum(best, scores)
     return explained
-
-
-def try_yaws(decoder: SceneDecoder, images: Tensor, explained: Explanations) -> Scenes:
-    """Turn each object in turn to the likeliest of its probable yaws; no gradients."""
-    scenes = explained.scenes
-    num_modes = explained.yaw_modes.shape[-1]
-    for index in range(scenes.identity.shape[1]):
-        turned = scenes.rotation[None].repeat(num_modes, 1, 1, 1, 1)
-        turned[:, :, index] = yaw_rotation(explained.yaw_modes[:, index].movedim(-1, 0))
-        with torch.no_grad():
-            scores = [
-                log_likelihood(decoder, images, dataclasses.replace(scenes, rotation=rotation))
-                for rotation in turned
-            ]
-        best = torch.stack(scores).argmax(dim=0)
-        scenes = dataclasses.replace(scenes, rotation=turned[best, torch.arange(len(best))])
-    return scenes
 
 
 def _scene_estimates(

@@ -7,6 +7,7 @@ object that it may take for what it sees there is put in, beside what is there o
 likeliest edits climb a little, and the likeliest of all stays.
 """
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.geometry import unproject_to_plane
+from air3d.geometry import unproject_to_plane, yaw_rotation
 from air3d.inference.explanations import Explanations, join, score
 from air3d.inference.proposals import propose
 from air3d.inference.settling import settle, settle_object
@@ -36,11 +37,14 @@ is missing is as large as an object, what is wrong may be small."""
 CLEARED = 0.5
 """What stands nearer than this (of the largest mesh's diameter) to a place is in its way."""
 
-STEPS = 4
-"""Of settling before an edit is judged."""
+TRIED = 4
+"""Edits of a scene that climb, of those that change its count alike."""
 
-TRIED, FINALISTS = 8, 2
-"""Edits of a scene that climb by themselves, and of these, those whose scenes climb as a whole."""
+OWN_STEPS, STEPS = 8, 3
+"""Of settling before an edit is judged: what is new by itself, then the whole scene."""
+
+TURNS = 12
+"""Turns about z in which the object that is blamed is tried."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class Puzzle:
         explained: how they are, so far, the objects from near to far.
         excess: squared error in units of the noise's variance, less the 1 that noise leaves,
             averaged over the channels.
+        attempt: how often this was tried before, each time with another object.
     """
 
     model: Air
@@ -61,6 +66,7 @@ class Puzzle:
     encoded: Encoded
     explained: Explanations
     excess: Float[Tensor, "batch height width"]
+    attempt: int
 
 
 @dataclass(frozen=True)
@@ -92,13 +98,13 @@ def rescore(
     """
     with torch.no_grad():
         encoded = model.guide.encoder(images)
-    for _ in range(rounds):
+    for number in range(rounds):
         explained = _pruned(model, images, explained)
         excess, surprise = _left_over(model, images, explained)
         rows = (surprise > SURPRISE).nonzero()[:, 0]
         if len(rows) == 0:
             break
-        part = Puzzle(model, images[rows], encoded[rows], explained[rows], excess[rows])
+        part = Puzzle(model, images[rows], encoded[rows], explained[rows], excess[rows], number)
         explained = _replaced(explained, rows, _best_edit(part))
     return _pruned(model, images, explained)
 
@@ -129,15 +135,31 @@ def _pruned(model: Air, images: Tensor, explained: Explanations) -> Explanations
 def _best_edit(puzzle: Puzzle) -> Explanations:
     """Let the likeliest edits climb: first in what is new in them, then the best of them in all."""
     model, images, explained = puzzle.model, puzzle.images, puzzle.explained
-    edits = _best(_edits(puzzle), TRIED)
+    edits = _best_of_each_count(_edits(puzzle), explained, TRIED)
     copies = images.repeat(len(edits.scores), 1, 1, 1)
     new = torch.full((len(copies),), explained.cost.shape[1] - 1)
-    scenes = settle_object(model.scene_decoder, copies, edits.explained.scenes, new, STEPS)
-    edits = _best(_scored(model, copies, edits.explained.at(scenes), len(images)), FINALISTS)
+    scenes = settle_object(model.scene_decoder, copies, edits.explained.scenes, new, OWN_STEPS)
+    edits = _scored(model, copies, edits.explained.at(scenes), len(images))
+    edits = _best_of_each_count(edits, explained, 1)
     finalists = join([explained, edits.explained])
     copies = images.repeat(1 + len(edits.scores), 1, 1, 1)
     settled = finalists.at(settle(model.scene_decoder, copies, finalists.scenes, STEPS))
     return _best(_scored(model, copies, settled, len(images)), 1).explained
+
+
+def _best_of_each_count(edits: Edits, explained: Explanations, number: int) -> Edits:
+    """Keep the best of those with fewer objects, with as many, and with more than before.
+
+    What explains with fewer objects begins badly, since one object must get right at once what
+    several have been fitted to.
+    """
+    count = edits.explained.scenes.count.unflatten(0, edits.scores.shape)
+    more = (count - explained.scenes.count).sign()
+    kinds = [
+        Edits(edits.explained, edits.scores.masked_fill(more != sign, -math.inf))
+        for sign in (-1, 0, 1)
+    ]
+    return _joined([_best(kind, number) for kind in kinds])
 
 
 def _scored(model: Air, copies: Tensor, several: Explanations, batch: int) -> Edits:
@@ -162,7 +184,7 @@ def _edits(puzzle: Puzzle) -> Edits:
     place = puzzle.model.pose_head.normalised_pixels(
         scenes.camera, scenes.position[torch.arange(len(blamed)), blamed]
     )
-    several = [_with_each_kind(puzzle, others, place)]
+    several = [_with_each_kind(puzzle, others, place), _turned(puzzle, others, blamed)]
     for centre in (place, *(_peak(puzzle.excess, side) for side in SPREADS)):
         several += [_with_each_kind(puzzle, _cleared(puzzle, everything, centre), centre)]
         several += [_with_each_kind(puzzle, everything, centre)]
@@ -175,13 +197,19 @@ def _joined(several: Sequence[Edits]) -> Edits:
 
 
 def _blamed(puzzle: Puzzle) -> Int[Tensor, " batch"]:
-    """Return the object of each scene that shows where most is left over; 0 where there is none."""
+    """Return the object of each scene that shows where most is left over; 0 where there is none.
+
+    At the second attempt it is the object with the second most, and so on.
+    """
     scenes = puzzle.explained.scenes
     with torch.no_grad():
         layers = puzzle.model.scene_decoder.layers(scenes)
         shown = visibility(layers, torch.arange(scenes.identity.shape[1])[None])[:, 0]
     blame = (shown * puzzle.excess.clamp(min=0)[:, None]).sum(dim=(2, 3))
-    return blame.masked_fill(scenes.identity == ABSENT, -1.0).argmax(dim=1)
+    blame = blame.masked_fill(scenes.identity == ABSENT, -1.0)
+    worst_first = blame.argsort(dim=1, descending=True)
+    turn = puzzle.attempt % scenes.count.clamp(min=1)
+    return worst_first.gather(1, turn[:, None])[:, 0]
 
 
 def _peak(excess: Float[Tensor, "batch height width"], side: int) -> Float[Tensor, "batch 2"]:
@@ -206,32 +234,53 @@ def _cleared(
     return order.masked_fill(away < CLEARED * largest, ABSENT)
 
 
-@torch.no_grad()
 def _with_each_kind(
     puzzle: Puzzle, known: Int[Tensor, "batch slot"], centre: Float[Tensor, "batch 2"]
 ) -> Edits:
-    """Keep the ``known`` objects and add one of each kind that the guide sees at ``centre``.
+    """Keep the ``known`` objects and add one of each kind that the guide sees at ``centre``."""
+    rest = _with_room(puzzle, known)
+    found = propose(puzzle.model, puzzle.images, puzzle.encoded, rest.scenes, centre)
+    return _best_candidates(puzzle, rest, found, len(puzzle.model.meshes))
 
-    Where there is no room for one more object, the farthest makes room.
-    """
-    model, decoder, images = puzzle.model, puzzle.model.scene_decoder, puzzle.images
+
+def _turned(
+    puzzle: Puzzle, others: Int[Tensor, "batch slot"], blamed: Int[Tensor, " batch"]
+) -> Edits:
+    """Turn the object that is blamed to where it explains most."""
+    rest, turns = _with_room(puzzle, others), torch.arange(TURNS) * (2 * math.pi / TURNS)
+    candidates = puzzle.explained.pick(blamed[:, None].expand(-1, TURNS))
+    rotation = candidates.scenes.rotation @ yaw_rotation(turns)
+    scenes = dataclasses.replace(candidates.scenes, rotation=rotation)
+    return _best_candidates(puzzle, rest, candidates.at(scenes), 1)
+
+
+def _with_room(puzzle: Puzzle, known: Int[Tensor, "batch slot"]) -> Explanations:
+    """Return the ``known`` objects, one slot fewer: were it full, the farthest would make room."""
     rest = puzzle.explained.pick(known)
-    rest = rest.pick(rest.scenes.order_from_near()[:, :-1])
-    found = propose(model, images, puzzle.encoded, rest.scenes, centre)
-    layers = join_layers([decoder.layers(rest.scenes), decoder.layers(found.scenes)])
-    number, candidates = rest.cost.shape[1], found.cost.shape[1]
-    index = torch.arange(candidates)[:, None]
-    selection = torch.cat([torch.arange(number).expand(candidates, -1), number + index], dim=1)
+    return rest.pick(rest.scenes.order_from_near()[:, :-1])
+
+
+@torch.no_grad()
+def _best_candidates(
+    puzzle: Puzzle, rest: Explanations, candidates: Explanations, groups: int
+) -> Edits:
+    """Add to the rest the candidate of each group, all equally large, that explains most."""
+    decoder = puzzle.model.scene_decoder
+    layers = join_layers([decoder.layers(rest.scenes), decoder.layers(candidates.scenes)])
+    known, number = rest.cost.shape[1], candidates.cost.shape[1]
+    index = torch.arange(number)[:, None]
+    selection = torch.cat([torch.arange(known).expand(number, -1), known + index], dim=1)
     background = decoder.background(rest.scenes)
-    error = squared_error(layers, selection, background, images.movedim(1, -1))
-    prior = model.pose_head.prior
-    pairs = prior.log_prob_pairs(found.scenes, rest.scenes).sum(dim=2)
-    scores = (-0.5 * error / decoder.noise_std**2 + pairs - found.cost).mT
-    kinds = scores.unflatten(0, (len(model.meshes), -1))
-    first = torch.arange(0, candidates, kinds.shape[1])[:, None]
-    likeliest = first + kinds.argmax(dim=1)
-    several = [rest.beside(found.pick(pick[:, None])) for pick in likeliest]
-    return Edits(join(several), kinds.amax(dim=1))
+    error = squared_error(layers, selection, background, puzzle.images.movedim(1, -1))
+    prior = puzzle.model.pose_head.prior
+    pairs = prior.log_prob_pairs(candidates.scenes, rest.scenes).sum(dim=2)
+    scores = -0.5 * error / decoder.noise_std**2 + pairs - candidates.cost
+    scores = scores.masked_fill(candidates.scenes.identity == ABSENT, -math.inf)
+    grouped = scores.mT.unflatten(0, (groups, -1))
+    first = torch.arange(0, number, number // groups)[:, None]
+    likeliest = first + grouped.argmax(dim=1)
+    several = [rest.beside(candidates.pick(pick[:, None])) for pick in likeliest]
+    return Edits(join(several), grouped.amax(dim=1))
 
 
 def _replaced(
