@@ -42,13 +42,6 @@ def nearby(decoder: SceneDecoder, scenes: Scenes) -> Scenes:
     return moves.at(0.005 * torch.randn(moves.zero().shape, generator=seeded(1)))
 
 
-def side_by_side(left: Scenes, right: Scenes) -> Scenes:
-    """Put the objects of two batches of scenes into one, under the view of the first."""
-    names = ("identity", "position", "rotation", "scale", "colour")
-    pairs = {name: (getattr(left, name), getattr(right, name)) for name in names}
-    return dataclasses.replace(left, **{name: torch.cat(pair, 1) for name, pair in pairs.items()})
-
-
 @torch.no_grad()
 def test_settling_finds_clean_images_poses_exactly(decoder):
     """Most of them: where a face is seen edge-on, its picture jumps, and a jump may be a wall."""
@@ -66,7 +59,7 @@ def test_objects_that_hide_each_other_settle_together(decoder):
     cube, cylinder = scenes_of(decoder, CUBE, 6), scenes_of(decoder, CYLINDER, 6)
     behind = cube.position + torch.tensor([0.2, 0.5, 0.0])
     behind[..., 2] = cylinder.position[..., 2]
-    truth = side_by_side(cube, dataclasses.replace(cylinder, position=behind))
+    truth = cube.beside(dataclasses.replace(cylinder, position=behind))
     found = settle(decoder, decoder.image(truth), nearby(decoder, truth), steps=10)
     metres = (found.position - truth.position).norm(dim=-1)
     assert (metres < 1e-3).float().mean() >= 0.75, metres
@@ -95,7 +88,7 @@ def test_errors_are_those_of_an_efficient_estimate(decoder):
 def test_settling_never_goes_down_and_leaves_absent_objects_alone(decoder):
     truth = scenes_of(decoder, SPHERE, 4)
     absent = dataclasses.replace(truth, identity=torch.full_like(truth.identity, ABSENT))
-    both = side_by_side(truth, absent)
+    both = truth.beside(absent)
     images = decoder.image(truth)
     start = nearby(decoder, both)
     found = settle(decoder, images, start, steps=4)

@@ -146,9 +146,12 @@ class Guide(nn.Module):
     def states(
         self,
         features: Float[Tensor, "batch feature"],
-        memories: Float[Tensor, "batch step memory"],
+        memories: Float[Tensor, "batch object memory"],
     ) -> Float[Tensor, "batch step state"]:
-        """Return the state of each step that is told which objects were found before it."""
+        """Return the states of the steps, each of which is told of the objects before it.
+
+        There are N, or one more than objects where that is fewer.
+        """
         nothing = torch.zeros_like(memories[:, :1])
         state = None
         states = []

@@ -53,23 +53,23 @@ def place_apart(
 
 
 def log_prob_apart(
-    place: Float[Tensor, "*batch 2"],
-    radius: Float[Tensor, "*batch"],
-    other_place: Float[Tensor, "*batch 2"],
-    other_radius: Float[Tensor, "*batch"],
+    place: Float[Tensor, "batch object 2"],
+    radius: Float[Tensor, "batch object"],
+    other_place: Float[Tensor, "batch other 2"],
+    other_radius: Float[Tensor, "batch other"],
     gap: float | None,
-) -> Float[Tensor, "*batch"]:
+) -> Float[Tensor, "batch object other"]:
     """Return by how much it is less probable for two objects to be where they are together.
 
     0 where their circles keep the gap (or there is none to be kept), and where they do not, what
     falls as a normal of standard deviation ``WALL``: estimates come close to the truth, and a
-    search must see how far they are from it. Arguments as in :func:`place_apart`; they may be
-    broadcast. Gradients reach places and radii.
+    search must see how far they are from it. Arguments as in :func:`place_apart`. Gradients reach
+    places and radii.
     """
-    away = torch.linalg.vector_norm(place - other_place, dim=-1)
+    away = torch.linalg.vector_norm(place[:, :, None] - other_place[:, None], dim=-1)
     if gap is None:
         return torch.zeros_like(away)
-    overlap = (radius + other_radius + gap - away).clamp(min=0)
+    overlap = (radius[:, :, None] + other_radius[:, None] + gap - away).clamp(min=0)
     return -0.5 * (overlap / WALL).square()
 
 

@@ -95,20 +95,19 @@ class ScenePrior:
         0 where they keep the scene file's gap (see :func:`~air3d.scene.placing.log_prob_apart`)
         and where one is absent; minus infinity for two of a kind where none may be repeated.
         """
-        pairs = log_prob_apart(
-            *self._circles(some, 2), *self._circles(others, 1), self.spec.objects.gap
-        )
+        gap = self.spec.objects.gap
+        pairs = log_prob_apart(*self._circles(some), *self._circles(others), gap)
         if self.spec.objects.repeats:
             return pairs
         same = some.identity[:, :, None] == others.identity[:, None]
         both = (some.identity != ABSENT)[:, :, None]
         return pairs.masked_fill(same & both, -math.inf)
 
-    def _circles(self, scenes: Scenes, axis: int) -> tuple[Tensor, Tensor]:
-        """Return places and radii, with an axis for another's inserted."""
+    def _circles(self, scenes: Scenes) -> tuple[Tensor, Tensor]:
+        """Return the places and radii of the circles that bound objects."""
         radius = self.reach.to(scenes.scale)[scenes.identity] * scenes.scale
         radius = radius.masked_fill(scenes.identity == ABSENT, -math.inf)
-        return scenes.position[..., :2].unsqueeze(axis), radius.unsqueeze(axis)
+        return scenes.position[..., :2], radius
 
     def _identities(self, batch: int, generator: torch.Generator) -> Int[Tensor, "batch object"]:
         shape = (batch, self.max_count)
