@@ -146,17 +146,22 @@ def _mesh_content(mesh: Mesh) -> bytes:
 def _packed_scene(model: Air) -> str:
     """Return a scene file that names the checkpoint's own copies of the meshes.
 
-    It states their symmetries, also those that were found from them: the weights rely on them.
+    It states their yaw symmetries, also those that were found from them: the weights rely on them.
+    (Those of objects that turn freely are found anew from the same meshes.)
     """
     spec = model.spec
     if not isinstance(spec, SceneSpec):
         return scene_to_yaml(spec)
     types = tuple(
-        kind.model_copy(update={"mesh": _mesh_file(mesh), "yaw_symmetry": mesh.yaw_symmetry})
+        kind.model_copy(update={"mesh": _mesh_file(mesh)} | _stated(mesh))
         for kind, mesh in zip(spec.objects.types, model.meshes, strict=True)
     )
     objects = spec.objects.model_copy(update={"types": types})
     return scene_to_yaml(spec.model_copy(update={"objects": objects}))
+
+
+def _stated(mesh: Mesh) -> dict[str, object]:
+    return {"yaw_symmetry": mesh.yaw_symmetry} if mesh.symmetry is None else {}
 
 
 def _read_config(

@@ -27,10 +27,12 @@ matrices by rows, for column vectors; the camera looks along its z, with x right
         presence_probability                    that the object is there at all
         object_to_world                         its pose, 4x4
         position, yaw                           the same pose as [x, y, z] and the turn about z
+                                                (null where objects turn freely)
         scale, colour                           factors of the mesh's size and of its colours,
                                                 1 and [1, 1, 1] where a file does not say
         position_std                            standard deviations of x and y
-        mesh, yaw_symmetry                      the mesh's file; k-fold, or "continuous"
+        mesh, yaw_symmetry                      the mesh's file; k-fold, or "continuous", or
+                                                null where objects turn freely
                          and in 2D
         presence_probability, centre, side      a square window of the image
         box                                     the same as [left, top, right, bottom]
@@ -65,6 +67,7 @@ from air3d.inspection.glb import build_scene
 from air3d.inspection.panels import captioned, count_text, to_picture, triptych
 from air3d.inspection.placement import percent
 from air3d.inspection.records import ObjectRecord, Record, make_record
+from air3d.inspection.turns import axis_text
 from air3d.models import Air
 from air3d.scene import GlimpseSpec, SceneSpec
 
@@ -235,16 +238,23 @@ def describe(path: Path, estimate: SceneEstimate, record: Record) -> str:
     for found in record.objects:
         if isinstance(found, ObjectRecord):
             x, y, _ = found.position
-            turned = f", yaw {math.degrees(found.yaw):+.1f} deg"
             scaled = "" if found.scale == 1.0 else f", scale {found.scale:.2f}"
             parts.append(
                 f"{found.name} ({percent(found.identity_probability)}) at x {x:+.3f} m, "
-                f"y {y:+.3f} m" + ("" if found.yaw_symmetry == "continuous" else turned) + scaled
+                f"y {y:+.3f} m{_turned(found)}{scaled}"
             )
         else:
             u, v = found.centre
             parts.append(f"patch at ({u:.1f}, {v:.1f}), side {found.side:.1f} px")
     return "; ".join([f"{path}: {count_text(estimate)}", *parts])
+
+
+def _turned(found: ObjectRecord) -> str:
+    if found.yaw_symmetry == "continuous":
+        return ""
+    if found.yaw is None:
+        return f", turned {axis_text(torch.tensor(found.object_to_world))}"
+    return f", yaw {math.degrees(found.yaw):+.1f} deg"
 
 
 def _make_folder(out: Path) -> None:

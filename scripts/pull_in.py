@@ -91,6 +91,11 @@ def main(arguments: Arguments) -> None:
     spec = load_scene(arguments.scene)
     if not isinstance(spec, SceneSpec):
         raise ValueError(f"{arguments.scene}: is a scene of glimpses, which is not refined")
+    if spec.objects.rotation == "free":
+        raise ValueError(
+            f"{arguments.scene}: its objects turn freely, but starts are put off by their yaw; "
+            "give a scene whose objects stand upright"
+        )
     rows = list(_rows(spec, arguments))
     if arguments.json:
         content = {

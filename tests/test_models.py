@@ -154,14 +154,14 @@ def test_taught_and_drawn_densities_agree(scene_spec, scene_model):
         truth = TrueObjects(
             torch.full((6,), k),
             drawn.position[:, k],
-            drawn.yaw[:, k],
+            drawn.rotation[:, k],
             drawn.scale[:, k],
             drawn.colour[:, k],
         )
         taught = head.teach(observation, look, truth)
         log_det = plane_log_det(camera, drawn.position[:, k : k + 1])[:, 0]
         half_side = (posterior.windows.half_side * head.half_image).log().sum(dim=1)
-        log_q = taught.location_log_prob + log_det - half_side + taught.yaw_log_prob
+        log_q = taught.location_log_prob + log_det - half_side + taught.rotation_log_prob
         expected = log_q - head.prior.log_prob_pose(drawn.position[:, k])
         torch.testing.assert_close(drawn.kl[:, k], expected, atol=2e-2, rtol=1e-3)
 
@@ -182,8 +182,9 @@ def test_likelihood_of_a_hypothesis_is_that_of_its_rendered_scene(scene_model):
     latents, view = unrolled.latents, vars(known_view(scene_model.spec))
     scores = scene_model.decoder.log_likelihood(images, unrolled, enumerate_hypotheses(1, 3))
     for k in range(3):
-        at = latents.position[:, :, k], latents.yaw[:, :, k]
-        scenes = upright_scenes(torch.full((2, 1), k), *at, **view)
+        yaw = torch.atan2(latents.rotation[:, :, k, 1, 0], latents.rotation[:, :, k, 0, 0])
+        identity = torch.full((2, 1), k)
+        scenes = upright_scenes(identity, latents.position[:, :, k], yaw, **view)
         image = scene_model.decoder.image(scenes)[:, None]
         expected = gaussian_log_likelihood(images, image, scene_model.decoder.noise_std)[:, 0]
         torch.testing.assert_close(scores[:, 1 + k], expected, rtol=1e-4, atol=1.0)
@@ -222,7 +223,7 @@ def test_only_its_own_term_moves_the_search(scene_model):
     stream = SceneStream(scene_model.spec, batch=4, seed=0).batch(0)
     scene_model.zero_grad()
     sleep = scene_model.sleep(stream.images, stream.scenes)
-    (sleep.location + sleep.yaw + sleep.identity).sum().backward()
+    (sleep.location + sleep.rotation + sleep.identity).sum().backward()
     point = scene_model.guide.head.search.point.weight
     assert point.grad is None
     scene_model.sleep(stream.images, stream.scenes).attention.sum().backward()
@@ -252,8 +253,9 @@ def test_every_hypothesis_of_a_crowd_is_its_rendered_scene(crowd):
     for h in torch.randperm(len(hypotheses))[:8].tolist():
         k = hypotheses[h].clamp(min=0)
         identity = hypotheses[h].expand(2, 3)
-        at = latents.position[:, step, k], latents.yaw[:, step, k]
-        scenes = upright_scenes(identity, *at, **view)
+        rotation = latents.rotation[:, step, k]
+        yaw = torch.atan2(rotation[..., 1, 0], rotation[..., 0, 0])
+        scenes = upright_scenes(identity, latents.position[:, step, k], yaw, **view)
         image = model.decoder.image(scenes)[:, None]
         expected = gaussian_log_likelihood(images, image, model.decoder.noise_std)[:, 0]
         torch.testing.assert_close(scores[:, h], expected, rtol=1e-4, atol=1.0)
@@ -326,7 +328,7 @@ def test_a_laid_table_trains_every_weight(laid_table):
     model.zero_grad()
     sleep = model.sleep(batch.images, batch.scenes)
     assert torch.isfinite(sleep.value).all()
-    parts = (sleep.count, sleep.identity, sleep.location, sleep.yaw, sleep.appearance)
+    parts = (sleep.count, sleep.identity, sleep.location, sleep.rotation, sleep.appearance)
     torch.testing.assert_close(sleep.value, sum(parts) + sleep.view + sleep.attention)
     (-sleep.value.mean()).backward()
     assert not [n for n, p in model.named_parameters() if p.grad is None or not p.grad.any()]

@@ -4,10 +4,11 @@ import pytest
 import torch
 from conftest import ROOT
 
-from air3d.inference.moves import Moves
+from air3d.geometry import rotation_of
+from air3d.inference.moves import RADIANS_PER_DIAMETER, Moves
 from air3d.inference.settling import log_likelihood, settle
 from air3d.models.decoders import SceneDecoder
-from air3d.scene import ABSENT, ScenePrior, View, ViewPrior, load_assets, load_scene
+from air3d.scene import ABSENT, ScenePrior, Scenes, View, ViewPrior, load_assets, load_scene
 
 
 @pytest.fixture(scope="module")
@@ -92,3 +93,43 @@ def test_a_laid_table_settles(decoder, scenes):
     found = settle(decoder, truth, off, steps=4)
     before, after = ((decoder.image(s) - truth).square().sum() for s in (off, found))
     assert after < 0.2 * before
+
+
+@pytest.fixture(scope="module")
+def free() -> SceneDecoder:
+    spec = load_scene(ROOT / "scenes" / "single_object_so3.yaml")
+    return SceneDecoder(spec, load_assets(spec))
+
+
+def distance(scenes: Scenes) -> torch.Tensor:
+    """Return what is open of a free scene's view."""
+    spec = load_scene(ROOT / "scenes" / "single_object_so3.yaml")
+    return ViewPrior(spec).coordinates(View(scenes.camera, scenes.light))
+
+
+def test_objects_that_turn_freely_are_turned_about_all_their_axes(free):
+    scenes = ScenePrior(free.spec, free.bank.meshes).sample(6, torch.Generator().manual_seed(0))
+    moves = Moves(free, scenes)
+    move = torch.tensor([0.1, -0.2, 0.05, -0.1, 0.15, 0.3]).expand(6, -1)
+    assert moves.zero().shape == move.shape
+    assert torch.equal(moves.at(moves.zero()).rotation, scenes.rotation)
+    at = moves.at(move)
+    turned = rotation_of(RADIANS_PER_DIAMETER * move[:, None, 2:5])
+    torch.testing.assert_close(scenes.rotation.mT @ at.rotation, turned, atol=1e-5, rtol=0)
+    assert torch.equal(at.position[..., 2], scenes.position[..., 2])
+    (start,), (end,) = (distance(s).T for s in (scenes, at))
+    torch.testing.assert_close(end, (start + 0.3 * 0.75).clamp(max=4.0), atol=1e-4, rtol=0)
+
+
+@torch.no_grad()
+def test_freely_turned_objects_settle(free):
+    """Place, rotation and the camera's distance are found from a little off, up to symmetry."""
+    scenes = ScenePrior(free.spec, free.bank.meshes).sample(12, torch.Generator().manual_seed(1))
+    images, start = free.image(scenes), Moves(free, scenes)
+    off = 0.01 * torch.randn(start.zero().shape, generator=torch.Generator().manual_seed(2))
+    found = settle(free, images, start.at(off), steps=8)
+    for row, identity in enumerate(scenes.identity[:, 0].tolist()):
+        group = free.bank.meshes[identity].group
+        assert float(group.angle(found.rotation[row, 0], scenes.rotation[row, 0])) < 0.01
+    assert (found.position - scenes.position).norm(dim=-1).max() < 0.005
+    assert (distance(found) - distance(scenes)).abs().max() < 0.01

@@ -109,7 +109,7 @@ def test_constraints_pin_every_core_dependency():
     assert "/" not in pinned and "+" not in pinned, "no local paths and no local builds"
 
 
-@pytest.mark.parametrize("name", ["single_object", "multi_mnist"])
+@pytest.mark.parametrize("name", ["single_object", "single_object_so3", "multi_mnist"])
 def test_checkpoints_are_here_and_small(name):
     model = load_model(CHECKPOINTS / name)
     assert model.spec == load_scene(CHECKPOINTS / name / "scene.yaml")

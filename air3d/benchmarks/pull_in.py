@@ -153,7 +153,7 @@ def come_home(trials: Trials, scene: SceneDecoder, way: SceneDecoder, steps: int
     meshes = scene.bank.meshes
     home = is_home(concatenate(found), trials.truth, meshes)
     there = trials.truth.identity != ABSENT
-    turns = torch.tensor([mesh.yaw_symmetry != "continuous" for mesh in meshes])
+    turns = torch.tensor([mesh.has_turn for mesh in meshes])
     turning = there & turns[trials.truth.identity]
     counts = (there, home & there, turning, home & turning)
     return Homecoming(*(int(count.sum()) for count in counts))

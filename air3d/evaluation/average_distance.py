@@ -54,7 +54,7 @@ def average_distances(
                 mesh = meshes[pair.identity]
                 plain.append(_measure(add, estimate, scene, pair, mesh))
                 nearest.append(_measure(add_s, estimate, scene, pair, mesh))
-                mixed.append(plain[-1] if mesh.yaw_symmetry == 1 else nearest[-1])
+                mixed.append(plain[-1] if mesh.group.trivial else nearest[-1])
     return AverageDistances(*(_summarise(values, objects) for values in (plain, nearest, mixed)))
 
 

@@ -151,7 +151,7 @@ def _type_metrics(mesh: Mesh, pairs: list[Pair], objects: int) -> TypeMetrics:
         matched=len(pairs),
         identity_accuracy=share([pair.identified for pair in pairs]),
         position_in_diameters=summarise([pair.diameters for pair in pairs]),
-        rotation_degrees=None if mesh.yaw_symmetry == "continuous" else _rotations(pairs),
+        rotation_degrees=_rotations(pairs) if mesh.has_turn else None,
     )
 
 

@@ -27,8 +27,8 @@ class Pair:
         metres: distance between their places; diameters: the same over the true one's diameter,
             which is its mesh's times its scale.
         degrees: between their rotations, up to the true mesh's symmetry.
-        has_turn: whether there is a turn to be wrong about: the identity is right, and no solid
-            of revolution's.
+        has_turn: whether there is a turn to be wrong about: the identity is right, and no upright
+            solid of revolution's, nor a ball's.
         scale: |estimated / true - 1| of their sizes.
         colour: mean absolute difference of their colours' channels.
     """
@@ -136,7 +136,7 @@ def _measure(
     identity, scale = int(scene.identity[0, index]), float(scene.scale[0, index])
     mesh, pose = meshes[identity], _plain(thing.object_to_world)
     metres = float((pose[:3, 3] - _plain(scene.position[0, index])).norm())
-    turn = rotation_error(pose[:3, :3], _plain(scene.rotation[0, index]), mesh.yaw_symmetry)
+    turn = rotation_error(pose[:3, :3], _plain(scene.rotation[0, index]), mesh.group)
     identified = thing.identity == identity
     return Pair(
         true=index,
@@ -146,7 +146,7 @@ def _measure(
         metres=metres,
         diameters=metres / (mesh.diameter * scale),
         degrees=math.degrees(turn),
-        has_turn=identified and mesh.yaw_symmetry != "continuous",
+        has_turn=identified and mesh.has_turn,
         scale=abs(thing.scale / scale - 1),
         colour=float((_plain(thing.colour) - _plain(scene.colour[0, index])).abs().mean()),
     )

@@ -4,7 +4,8 @@ Definitions: Hodan et al., "BOP Challenge 2020 on 6D Object Localization" (ECCVW
 symmetry-aware surface and projection distances; Hinterstoisser et al., "Model Based Training,
 Detection and Pose Estimation of Texture-Less 3D Objects" (ACCV 2012), for the average distances.
 BOP knows no scale: here the vertices of the truth are multiplied by its scale, those of the
-estimate by its own, so a wrong scale is an error as a wrong place is.
+estimate by its own, so a wrong scale is an error as a wrong place is. How a ball is turned shows
+nowhere: wherever it is placed, it is not turned.
 """
 
 import math
@@ -16,7 +17,7 @@ from scipy.spatial import KDTree
 from torch import Tensor
 
 from air3d.estimate import ObjectEstimate
-from air3d.geometry import Camera, rigid_transform, yaw_rotation
+from air3d.geometry import Camera, rigid_transform, rotation_of
 from air3d.scene import Mesh, Scenes
 
 TURN = 0.01
@@ -38,24 +39,28 @@ class Placed:
 
 
 def symmetric_turns(mesh: Mesh) -> Float[Tensor, "turn 3 3"]:
-    """Return the turns about z that leave a mesh as it is, no turn among them.
+    """Return the turns that leave a mesh as it is, no turn among them.
 
     The turns of a solid of revolution are as many as keep two neighbours within ``TURN``.
     """
-    around = mesh.yaw_symmetry == "continuous"
-    number = math.ceil(math.pi / TURN) if around else int(mesh.yaw_symmetry)
-    return yaw_rotation(torch.arange(number, dtype=torch.float64) * (2 * math.pi / number))
+    turns, freedom = mesh.group.turns, mesh.group.freedom
+    if freedom != 2:
+        return turns
+    number = math.ceil(math.pi / TURN)
+    angles = torch.arange(number, dtype=torch.float64) * (2 * math.pi / number)
+    around = rotation_of(angles[:, None] * mesh.group.axes[0])
+    return (around[:, None] @ turns).flatten(0, 1)
 
 
 def place_estimate(thing: ObjectEstimate, mesh: Mesh, camera: Camera) -> Placed:
     """Put a mesh where an estimate says that it is, seen by the estimated camera (one)."""
-    return _place(thing.scale * mesh.vertices, thing.object_to_world, camera)
+    return _place(mesh, thing.scale, thing.object_to_world, camera)
 
 
 def place_truth(scene: Scenes, index: int, mesh: Mesh) -> Placed:
     """Put a mesh where object ``index`` of a batch of one is."""
-    vertices = scene.scale[0, index] * mesh.vertices
-    return _place(vertices, scene.object_to_world[0, index], scene.camera)
+    scale = float(scene.scale[0, index])
+    return _place(mesh, scale, scene.object_to_world[0, index], scene.camera)
 
 
 def place_twins(scene: Scenes, index: int, mesh: Mesh) -> Placed:
@@ -64,7 +69,7 @@ def place_twins(scene: Scenes, index: int, mesh: Mesh) -> Placed:
     twins = scene.object_to_world[0, index].cpu().double() @ rigid_transform(
         turns, turns[..., 0] * 0
     )
-    return _place(scene.scale[0, index] * mesh.vertices, twins, scene.camera)
+    return _place(mesh, float(scene.scale[0, index]), twins, scene.camera)
 
 
 def mssd(estimated: Placed, twins: Placed) -> float:
@@ -94,10 +99,14 @@ def _furthest(offsets: Float[Tensor, "twin vertex axis"]) -> float:
 
 
 def _place(
-    vertices: Float[Tensor, "vertex 3"], object_to_world: Float[Tensor, "*twin 4 4"], camera: Camera
+    mesh: Mesh, scale: float, object_to_world: Float[Tensor, "*twin 4 4"], camera: Camera
 ) -> Placed:
-    vertices, object_to_world = vertices.detach().cpu().double(), object_to_world.detach().cpu()
-    object_to_camera = camera.world_to_camera[0].cpu().double() @ object_to_world.double()
+    vertices = scale * mesh.vertices.detach().cpu().double()
+    object_to_world = object_to_world.detach().cpu().double()
+    if mesh.group.freedom == 0:
+        place = object_to_world[..., :3, 3]
+        object_to_world = rigid_transform(torch.eye(3).expand(*place.shape, 3).to(place), place)
+    object_to_camera = camera.world_to_camera[0].cpu().double() @ object_to_world
     turned = object_to_camera[..., :3, :3] @ vertices.T  # coordinates first: this is far faster
     points = turned + object_to_camera[..., :3, 3:]
     homogeneous = camera.intrinsics[0].cpu().double() @ points

@@ -116,7 +116,8 @@ def load_test_set(
     _check_size(path, cameras.image_size, spec)
     _check_cameras(path, cameras, spec)
     rendered = read_images(path)
-    _check_upright(path, rendered.scenes)
+    if spec.objects.rotation == "upright":
+        _check_upright(path, rendered.scenes)
     _check_meshes(path, rendered.scenes, meshes)
     return dataclasses.replace(
         TestSet.of_scenes(rendered, source=_source(path, record)),

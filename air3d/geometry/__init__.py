@@ -27,9 +27,17 @@ from air3d.geometry.cameras import (
     pixel_rays,
     plane_log_det,
     project,
+    sight_frames,
     unproject_to_plane,
 )
 from air3d.geometry.directions import angles_of, direction_of, from_target, orbit
+from air3d.geometry.rotations import (
+    angle_of,
+    angles_after,
+    random_rotations,
+    rotation_of,
+    spread_rotations,
+)
 from air3d.geometry.transforms import (
     invert_rigid,
     look_at,
@@ -40,6 +48,8 @@ from air3d.geometry.transforms import (
 
 __all__ = [
     "Camera",
+    "angle_of",
+    "angles_after",
     "angles_of",
     "direction_of",
     "from_target",
@@ -50,7 +60,11 @@ __all__ = [
     "pixel_rays",
     "plane_log_det",
     "project",
+    "random_rotations",
     "rigid_transform",
+    "rotation_of",
+    "sight_frames",
+    "spread_rotations",
     "transform_points",
     "unproject_to_plane",
     "yaw_rotation",

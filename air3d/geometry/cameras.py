@@ -130,10 +130,33 @@ def pixel_rays(
 
     ``eye + depth * ray`` is the point at that depth. Gradients reach the pixels and the camera.
     """
+    return _camera_rays(camera, pixels) @ camera.world_to_camera[:, :3, :3]
+
+
+def _camera_rays(
+    camera: Camera, pixels: Float[Tensor, "batch point 2"]
+) -> Float[Tensor, "batch point 3"]:
+    """Return the direction in which each pixel looks in the camera's axes, with z = 1."""
     ones = torch.ones_like(pixels[..., :1])
     inverse = torch.linalg.inv(camera.intrinsics)
-    in_camera = torch.cat([pixels, ones], dim=-1) @ inverse.transpose(-1, -2)
-    return in_camera @ camera.world_to_camera[:, :3, :3]
+    return torch.cat([pixels, ones], dim=-1) @ inverse.transpose(-1, -2)
+
+
+def sight_frames(
+    camera: Camera, pixels: Float[Tensor, "batch point 2"]
+) -> Float[Tensor, "batch point 3 3"]:
+    """Return the camera's axes turned, by the shortest way, until z is a pixel's line of sight.
+
+    The columns are right, down and forward in the world. An object with the same rotation in these
+    axes looks much the same wherever it is in the image. Gradients reach the pixels and the camera.
+    """
+    forward = _camera_rays(camera, pixels)
+    x, y, z = (forward / torch.linalg.vector_norm(forward, dim=-1, keepdim=True)).unbind(dim=-1)
+    # Rodrigues' formula about the cross product of (0, 0, 1) and (x, y, z).
+    shared = -x * y / (1 + z)
+    rows = [1 - x * x / (1 + z), shared, x, shared, 1 - y * y / (1 + z), y, -x, -y, z]
+    to_world = camera.world_to_camera[:, None, :3, :3].mT
+    return to_world @ torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
 def unproject_to_plane(

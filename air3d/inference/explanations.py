@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from air3d.geometry import yaw_rotation
 from air3d.inference.settling import log_likelihood
 from air3d.models import Air
 from air3d.models.guide import Unrolled
@@ -16,7 +15,7 @@ from air3d.models.latents import PoseLatents
 from air3d.objectives import count_log_prob
 from air3d.scene import ABSENT, Scenes, concatenate
 
-_OF_OBJECTS = ("cost", "identity_probability", "pixel_covariance", "yaw_modes")
+_OF_OBJECTS = ("cost", "identity_probability", "pixel_covariance", "rotation_modes")
 
 
 @dataclass(frozen=True)
@@ -29,14 +28,14 @@ class Explanations:
             must raise log p(x | z) [B, N].
         identity_probability: q(identity) of each object's [B, N].
         pixel_covariance: of q(place) in the image, square pixels [B, N, 2, 2].
-        yaw_modes: probable yaws of each object, given its identity [B, N, K].
+        rotation_modes: probable ones of each object, given its identity [B, N, K, 3, 3].
     """
 
     scenes: Scenes
     cost: Float[Tensor, "batch object"]
     identity_probability: Float[Tensor, "batch object"]
     pixel_covariance: Float[Tensor, "batch object 2 2"]
-    yaw_modes: Float[Tensor, "batch object mode"]
+    rotation_modes: Float[Tensor, "batch object mode 3 3"]
 
     def __len__(self) -> int:
         return len(self.cost)
@@ -110,7 +109,7 @@ def _explanations(
     scenes = Scenes(
         identity=identity.masked_fill(step >= count[:, None], ABSENT),
         position=chosen(latents.position),
-        rotation=yaw_rotation(chosen(latents.yaw)),
+        rotation=chosen(latents.rotation),
         scale=chosen(latents.scale),
         colour=chosen(latents.colour),
         camera=seen.view.camera,
@@ -121,7 +120,7 @@ def _explanations(
         cost=chosen(latents.kl),
         identity_probability=chosen(latents.identity_log_prob).exp(),
         pixel_covariance=chosen(latents.pixel_covariance),
-        yaw_modes=chosen(latents.yaw_modes),
+        rotation_modes=chosen(latents.rotation_modes),
     )
 
 

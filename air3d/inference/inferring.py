@@ -9,7 +9,7 @@ from air3d.inference.effort import ONE_PASS, Effort
 from air3d.inference.explanations import Explanations, choose_likelier, draw_of, mode_of, score
 from air3d.inference.refinement import refine
 from air3d.inference.rescoring import rescore
-from air3d.inference.turning import try_lights, try_yaws
+from air3d.inference.turning import try_lights, try_rotations
 from air3d.models import Air
 from air3d.models.decoders import GlimpseDecoder, SceneDecoder, gaussian_log_likelihood
 from air3d.models.guide import Unrolled
@@ -28,7 +28,7 @@ def infer(
         images: values in [0, 1], of the model's image size and number of channels.
         effort: what is done beyond one pass of the guide (3D only). ``samples`` are drawn by
             torch's global random state. Before refinement the light's azimuths and each object's
-            most probable yaws are tried and the likeliest kept.
+            most probable rotations are tried and the likeliest kept.
 
     Raises:
         ValueError: the images do not fit the model, or a 2D model is asked for any effort.
@@ -50,7 +50,7 @@ def search(model: Air, images: Tensor, explained: Explanations, effort: Effort) 
     explained = best_of_draws(model, images, explained, effort.samples)
     if effort.refine_steps:
         lit = explained.at(try_lights(decoder, images, explained.scenes))
-        scenes = try_yaws(decoder, images, lit)
+        scenes = try_rotations(decoder, images, lit)
         explained = explained.at(refine(decoder, images, scenes, effort.refine_steps))
     if effort.rounds:
         explained = rescore(model, images, explained, effort.rounds)

@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.geometry import yaw_rotation
+from air3d.geometry import rotation_of
 from air3d.models.decoders import SceneDecoder
-from air3d.scene import Scenes, View, ViewPrior
+from air3d.scene import ScenePrior, Scenes, View, ViewPrior
 from air3d.scene.view_prior import Unknown
 
 RADIANS_PER_DIAMETER = 2.0
@@ -20,7 +20,8 @@ class Moves:
     """Move scenes by numbers of like effect, around where they start.
 
     Of each object the shift along the plane (x, y: diameters of the decoder's largest mesh), the
-    turn about its z (``RADIANS_PER_DIAMETER`` each), and, where the scene file leaves them open,
+    turn about its z, or the vector of the turn (x, y, z of its own axes) where objects turn freely
+    (``RADIANS_PER_DIAMETER`` each), and, where the scene file leaves them open,
     the scale (1 doubles it) and the colour (1 each channel); of the view what is open: angles
     (``RADIANS_OF_THE_CAMERA`` or ``RADIANS_OF_THE_LIGHT`` each) and other numbers (half their
     range each). Scale, colour and
@@ -43,12 +44,14 @@ class Moves:
         self.num_objects = start.identity.shape[1]
         objects = decoder.spec.objects
         self._scale, self._colour = objects.scale, objects.colour
-        self.per_object = 3 + (self._scale is not None) + 3 * (self._colour is not None)
+        self._num_turns = 3 if objects.rotation == "free" else 1
+        looks = (self._scale is not None) + 3 * (self._colour is not None)
+        self.per_object = 2 + self._num_turns + looks
         self._view = ViewPrior(decoder.spec)
         self._viewpoint = self._view.coordinates(View(start.camera, start.light))
         self.size = self.num_objects * self.per_object + len(self._view.unknowns)
         self._unit = max(mesh.diameter for mesh in decoder.bank.meshes)
-        heights = torch.tensor([mesh.rest_height for mesh in decoder.bank.meshes])
+        heights = ScenePrior(decoder.spec, decoder.bank.meshes).rest_height
         self._height = heights.to(start.position)[start.identity]
 
     def zero(self) -> Float[Tensor, "batch coordinate"]:
@@ -59,20 +62,26 @@ class Moves:
         """Return the moved scenes; gradients reach the moves."""
         split = self.num_objects * self.per_object
         each = moves[:, :split].unflatten(1, (self.num_objects, self.per_object))
-        scale, colour = self._appearance(each[..., 3:])
-        xy = self.start.position[..., :2] + self._unit * each[..., :2]
+        shift, turn, looks = each.tensor_split((2, 2 + self._num_turns), dim=-1)
+        scale, colour = self._appearance(looks)
+        xy = self.start.position[..., :2] + self._unit * shift
         lift = self._height * (scale - self.start.scale)
         height = self.start.position[..., 2] + lift
         view = self._viewed(moves[:, split:])
         return Scenes(
             identity=self.start.identity,
             position=torch.cat([xy, height[..., None]], dim=-1),
-            rotation=self.start.rotation @ yaw_rotation(RADIANS_PER_DIAMETER * each[..., 2]),
+            rotation=self.start.rotation @ self._turned(turn),
             scale=scale,
             colour=colour,
             camera=view.camera,
             light=view.light,
         )
+
+    def _turned(self, turn: Float[Tensor, "batch object axis"]) -> Tensor:
+        """Return the turns' rotations; those of upright objects are about z."""
+        vector = torch.nn.functional.pad(turn, (3 - self._num_turns, 0))
+        return rotation_of(RADIANS_PER_DIAMETER * vector)
 
     def _appearance(self, moves: Float[Tensor, "batch object appearance"]) -> tuple[Tensor, Tensor]:
         scale, colour = self.start.scale, self.start.colour

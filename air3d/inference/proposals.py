@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.geometry import project, yaw_rotation
+from air3d.geometry import project
 from air3d.inference.explanations import Explanations
 from air3d.models import Air
 from air3d.models.encoder import Encoded
@@ -13,8 +13,8 @@ from air3d.models.latents import PoseLatents
 from air3d.models.poses import PoseHead
 from air3d.scene import ABSENT, Scenes, View
 
-YAWS = 2
-"""Modes of the yaw that are proposed for each identity."""
+ROTATIONS = 2
+"""Modes of the rotation that are proposed for each identity."""
 
 LOOKS = 3
 """Times that the guide looks, each time at where it took the object to be the last time: it has
@@ -39,7 +39,7 @@ def propose(
         centre: where to look first, normalised pixels.
 
     Returns:
-        For each image M * ``YAWS`` objects, identity by identity, none of them settled on.
+        For each image M * ``ROTATIONS`` objects, identity by identity, none of them settled on.
     """
     guide, head, viewer = model.guide, model.pose_head, model.guide.viewer
     assert viewer is not None, "a head of poses has a view"
@@ -58,15 +58,14 @@ def propose(
     latents = look(centre)
 
     def repeated(values: Tensor) -> Tensor:
-        return values.repeat_interleave(YAWS, dim=1)
+        return values.repeat_interleave(ROTATIONS, dim=1)
 
     identity = torch.arange(len(model.meshes), device=images.device).expand(len(images), -1)
-    yaw = latents.yaw_modes[..., :YAWS].flatten(1, 2)
     return Explanations(
         Scenes(
             identity=repeated(identity),
             position=repeated(latents.position),
-            rotation=yaw_rotation(yaw),
+            rotation=latents.rotation_modes[:, :, :ROTATIONS].flatten(1, 2),
             scale=repeated(latents.scale),
             colour=repeated(latents.colour),
             camera=scenes.camera,
@@ -75,7 +74,7 @@ def propose(
         cost=repeated(latents.kl),
         identity_probability=repeated(latents.identity_log_prob.exp()),
         pixel_covariance=repeated(latents.pixel_covariance),
-        yaw_modes=repeated(latents.yaw_modes),
+        rotation_modes=repeated(latents.rotation_modes),
     )
 
 

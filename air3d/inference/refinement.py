@@ -8,7 +8,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.geometry import yaw_rotation
 from air3d.inference.moves import Moves
 from air3d.inference.settling import log_likelihood, settle
 from air3d.models.decoders import SceneDecoder, gaussian_log_likelihood
@@ -88,26 +87,27 @@ def coarse_log_likelihood(
 
 
 def _turn_likeliest(decoder: SceneDecoder, images: Tensor, scenes: Scenes) -> Scenes:
-    """Turn each object in turn to the likeliest of the yaws that its symmetry takes as one.
+    """Turn each object in turn to the likeliest of the rotations that look much the same.
 
     Flat faces are not quite as symmetric as what they stand for (a cube's squares are each cut
     along a diagonal), and settling with the wrong ones of them would pay for it in position.
     """
-    folds = (mesh.yaw_symmetry for mesh in decoder.bank.meshes)
-    orders = [fold if isinstance(fold, int) else 1 for fold in folds]
+    groups = [mesh.group.turns for mesh in decoder.bank.meshes]
+    most = max(len(turns) for turns in groups)
+    # An object of a smaller group than others meets some of its turns again, none beyond.
+    turns = torch.stack([turns[torch.arange(most) % len(turns)] for turns in groups])
     # An absent object's identity (-1) finds the last entry: its turn changes nothing.
-    order = torch.tensor(orders, device=scenes.scale.device)[scenes.identity]
-    for slot in range(order.shape[1]):
-        turns = [torch.zeros_like(scenes.scale) for _ in range(max(orders))]
-        for number, turn in enumerate(turns):
-            # An object of a lower order than others meets some of its turns again, none beyond.
-            turn[:, slot] = 2 * math.pi * (number % order[:, slot]) / order[:, slot]
-        scenes = _likeliest(decoder, images, (_turned(scenes, turn) for turn in turns))
+    turns = turns.to(scenes.rotation)[scenes.identity]
+    for slot in range(turns.shape[1]):
+        others = (_turned(scenes, slot, turns[:, slot, number]) for number in range(most))
+        scenes = _likeliest(decoder, images, others)
     return scenes
 
 
-def _turned(scenes: Scenes, turn: Float[Tensor, "batch object"]) -> Scenes:
-    return dataclasses.replace(scenes, rotation=scenes.rotation @ yaw_rotation(turn))
+def _turned(scenes: Scenes, slot: int, turn: Float[Tensor, "batch 3 3"]) -> Scenes:
+    rotation = scenes.rotation.clone()
+    rotation[:, slot] = rotation[:, slot] @ turn
+    return dataclasses.replace(scenes, rotation=rotation)
 
 
 @torch.no_grad()

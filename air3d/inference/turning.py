@@ -6,7 +6,6 @@ import math
 import torch
 from torch import Tensor
 
-from air3d.geometry import yaw_rotation
 from air3d.inference.explanations import Explanations
 from air3d.inference.settling import log_likelihood
 from air3d.models.decoders import SceneDecoder
@@ -17,13 +16,13 @@ LIGHTS = 12
 
 
 @torch.no_grad()
-def try_yaws(decoder: SceneDecoder, images: Tensor, explained: Explanations) -> Scenes:
-    """Turn each object in turn to the likeliest of its probable yaws."""
+def try_rotations(decoder: SceneDecoder, images: Tensor, explained: Explanations) -> Scenes:
+    """Turn each object in turn to the likeliest of its probable rotations."""
     scenes = explained.scenes
-    num_modes = explained.yaw_modes.shape[-1]
+    num_modes = explained.rotation_modes.shape[2]
     for index in range(scenes.identity.shape[1]):
         turned = scenes.rotation[None].repeat(num_modes, 1, 1, 1, 1)
-        turned[:, :, index] = yaw_rotation(explained.yaw_modes[:, index].movedim(-1, 0))
+        turned[:, :, index] = explained.rotation_modes[:, index].movedim(1, 0)
         several = [dataclasses.replace(scenes, rotation=rotation) for rotation in turned]
         scores = [log_likelihood(decoder, images, some) for some in several]
         best = torch.stack(scores).argmax(dim=0)

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.geometry import yaw_rotation
 from air3d.inspection.outline import outline
 from air3d.inspection.panels import OBJECT_COLOURS, Canvas, enlarge, panel_scale, to_picture
 from air3d.inspection.placement import Placement
@@ -40,13 +39,13 @@ def draw_scenes(
         latents = unrolled.latents
         count = count_log_prob(unrolled.presence_logits).exp().multinomial(1)
         identity = latents.identity_log_prob.exp().flatten(0, 1).multinomial(1)
-    identity = identity.reshape(latents.yaw.shape[:2])
+    identity = identity.reshape(latents.scale.shape[:2])
     row = torch.arange(number, device=identity.device)[:, None]
     step = torch.arange(identity.shape[1], device=identity.device)
     return Scenes(
         identity=identity.masked_fill(step >= count, ABSENT),
         position=latents.position[row, step, identity],
-        rotation=yaw_rotation(latents.yaw[row, step, identity]),
+        rotation=latents.rotation[row, step, identity],
         scale=latents.scale[row, step, identity],
         colour=latents.colour[row, step, identity],
         camera=unrolled.seen.view.camera,

@@ -57,8 +57,8 @@ class Placement:
 
     @property
     def axes(self) -> tuple[tuple[int, ...], float]:
-        """Which of the object's axes say something (z alone on a solid of revolution), and
-        how long to draw them (metres)."""
+        """Which of the object's axes say something (z alone on an upright solid of revolution),
+        and how long to draw them (metres)."""
         continuous = self.mesh.yaw_symmetry == "continuous"
         return (2,) if continuous else (0, 1, 2), 0.6 * self.diameter
 

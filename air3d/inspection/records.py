@@ -8,7 +8,6 @@ they are read as objects of their meshes' size and colours.
 """
 
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -26,6 +25,7 @@ from air3d.inference import Effort
 from air3d.inspection.exhibit import Exhibit
 from air3d.inspection.panels import patch_box
 from air3d.inspection.placement import WHITE, Placement, percent
+from air3d.inspection.turns import yaw_of
 from air3d.scene import GlimpseSpec, Light, Mesh, SceneSpec, load_mesh
 from air3d.scene.spec import TableSpec
 
@@ -46,7 +46,10 @@ class _Strict(BaseModel):
 
 
 class ObjectRecord(_Strict):
-    """One object in 3D; metres, radians, matrices by rows."""
+    """One object in 3D; metres, radians, matrices by rows.
+
+    Of an object that turns freely ``yaw`` is None, and so is ``yaw_symmetry``, but of a ball.
+    """
 
     name: str
     identity: int
@@ -54,12 +57,12 @@ class ObjectRecord(_Strict):
     presence_probability: Probability
     object_to_world: Matrix4
     position: Row3
-    yaw: float
+    yaw: float | None
     scale: Annotated[float, Field(gt=0.0)] = 1.0
     colour: Row3 = WHITE
     position_std: tuple[float, float]
     mesh: Path
-    yaw_symmetry: Annotated[int, Field(ge=1)] | Literal["continuous"]
+    yaw_symmetry: Annotated[int, Field(ge=1)] | Literal["continuous"] | None
 
 
 class PatchRecord(_Strict):
@@ -121,12 +124,12 @@ def object_record(found: ObjectEstimate, mesh: Mesh) -> ObjectRecord:
         presence_probability=found.presence_probability,
         object_to_world=_numbers(pose),
         position=_numbers(pose[:3, 3]),
-        yaw=yaw_of(pose),
+        yaw=yaw_of(pose) if mesh.symmetry is None else None,
         scale=_number(found.scale),
         colour=_numbers(found.colour),
         position_std=_numbers(found.position_std),
         mesh=mesh.path.resolve(),
-        yaw_symmetry=mesh.yaw_symmetry,
+        yaw_symmetry=_yaw_symmetry(mesh),
     )
 
 
@@ -257,16 +260,17 @@ def record_placements(record: Record, meshes: Path | None = None) -> tuple[Place
                 f"{path}: the mesh of {found.name} is not there; say with --meshes in which "
                 "folder it lies"
             )
-        mesh = load_mesh(path, found.name, found.yaw_symmetry)
+        mesh = load_mesh(path, found.name, found.yaw_symmetry or 1)
         label = f"{found.name} {percent(found.identity_probability)}"
         pose = torch.tensor(found.object_to_world)
         placements.append(Placement(mesh, pose, label, found.scale, found.colour))
     return tuple(placements)
 
 
-def yaw_of(object_to_world: Float[Tensor, "4 4"]) -> float:
-    """Return the turn about z of an upright object, radians in (-pi, pi]."""
-    return math.atan2(float(object_to_world[1, 0]), float(object_to_world[0, 0]))
+def _yaw_symmetry(mesh: Mesh) -> int | Literal["continuous"] | None:
+    if mesh.symmetry is None:
+        return mesh.yaw_symmetry
+    return None if mesh.has_turn else "continuous"
 
 
 def _numbers(tensor: Float[Tensor, "*shape"]) -> Any:

@@ -22,8 +22,8 @@ from air3d.inspection.exhibit import exhibit_of
 from air3d.inspection.glb import build_scene, scene_html
 from air3d.inspection.panels import OBJECT_COLOURS, count_text, overlay, to_picture
 from air3d.inspection.placement import WHITE, camera_position, colour_of, percent
-from air3d.inspection.records import yaw_of
 from air3d.inspection.style import STYLE
+from air3d.inspection.turns import turn_text
 from air3d.scene import Light, Mesh
 from air3d.scene.spec import TableSpec
 
@@ -167,16 +167,16 @@ def _poses(estimate: SceneEstimate, meshes: Sequence[Mesh]) -> str:
             f"<tr><td>x</td><td>{x:+.4f} m &plusmn; {std_x:.1f} mm</td></tr>"
             f"<tr><td>y</td><td>{y:+.4f} m &plusmn; {std_y:.1f} mm</td></tr>"
             f"<tr><td>z</td><td>{z:+.4f} m</td></tr>"
-            f"<tr><td>yaw</td><td>{_yaw(found, meshes[found.identity])}</td></tr>"
+            f"<tr>{_turn(found, meshes[found.identity])}</tr>"
             f"{_size_and_colour(found)}</table>"
         )
     return f"<div class='poses'>{''.join(tables)}</div>"
 
 
-def _yaw(found: ObjectEstimate, mesh: Mesh) -> str:
-    if mesh.yaw_symmetry == "continuous":
-        return "any"
-    return f"{math.degrees(yaw_of(found.object_to_world)):+.1f}&deg;"
+def _turn(found: ObjectEstimate, mesh: Mesh) -> str:
+    name = "yaw" if mesh.symmetry is None else "turn"
+    text = turn_text(found.object_to_world, mesh).replace(" deg", "&deg;")
+    return f"<td>{name}</td><td>{text}</td>"
 
 
 def _size_and_colour(found: ObjectEstimate) -> str:

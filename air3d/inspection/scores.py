@@ -19,8 +19,10 @@ def scene_figures(one_pass: Evaluation, refined: Evaluation, steps: int) -> dict
         f"position error, after {steps} refinement steps": percent(
             after.position_in_diameters.median
         ),
-        "yaw error (median, up to symmetry), one pass": _degrees(before.rotation_degrees.median),
-        f"yaw error, after {steps} refinement steps": _degrees(after.rotation_degrees.median),
+        "rotation error (median, up to symmetry), one pass": _degrees(
+            before.rotation_degrees.median
+        ),
+        f"rotation error, after {steps} refinement steps": _degrees(after.rotation_degrees.median),
         "time per image, refinement included": f"{1000 / refined.images_per_second:.0f} ms",
     }
 

@@ -11,10 +11,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from air3d.models.decoders import Decoder, GlimpseDecoder, SceneDecoder
-from air3d.models.encoder import FlatEncoder, MapEncoder
+from air3d.models.encoder import FlatEncoder, MapEncoder, raise_contrast
+from air3d.models.free_rotations import FreeHead
 from air3d.models.guide import Guide, Observation, Unrolled
 from air3d.models.patches import PatchDecoder, PatchHead, PatchPrior
 from air3d.models.poses import PoseHead, TrueObjects
+from air3d.models.rotations import RotationHead, UprightHead
 from air3d.models.search import Search
 from air3d.models.views import ViewHead
 from air3d.objectives import (
@@ -67,7 +69,8 @@ class SceneConfig:
         glimpse_size: side of a glimpse, pixels.
         glimpse_channels: of the glimpse's encoder, one halving each.
         hidden: width of the head's hidden layers.
-        yaw_bins: components of the yaw's density.
+        yaw_bins: components of the density of upright objects' yaw.
+        rotation_bins: components of the density of the rotation of objects that turn freely.
     """
 
     channels: tuple[int, ...] = (16, 32, 64)
@@ -78,6 +81,7 @@ class SceneConfig:
     glimpse_channels: tuple[int, ...] = (32, 64, 128)
     hidden: int = 256
     yaw_bins: int = 24
+    rotation_bins: int = 96
 
 
 class Air(nn.Module):
@@ -246,15 +250,16 @@ def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -
     encoder = MapEncoder(
         spec.num_channels, spec.image_size, config.channels, config.features, config.search
     )
+    raise_contrast(encoder.fine, spec.background)
     head = PoseHead(
         spec,
         meshes,
         prior,
         Search(config.state, config.search, encoder.map_size),
+        _rotation_head(spec, config, meshes),
         glimpse_size=config.glimpse_size,
         channels=config.glimpse_channels,
         hidden=config.hidden,
-        yaw_bins=config.yaw_bins,
         state_size=config.state,
     )
     guide = Guide(
@@ -266,3 +271,9 @@ def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -
         max_steps=len(spec.count) - 1,
     )
     return Air(spec, config, meshes, guide, SceneDecoder(spec, meshes))
+
+
+def _rotation_head(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -> RotationHead:
+    if spec.objects.rotation == "free":
+        return FreeHead(meshes, config.rotation_bins)
+    return UprightHead(meshes, config.yaw_bins)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from air3d.geometry import rigid_transform, yaw_rotation
+from air3d.geometry import rigid_transform
 from air3d.models.attention import paint_patch
 from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
@@ -116,8 +116,8 @@ class SceneDecoder(Decoder):
         latents, seen = unrolled.latents, unrolled.seen
         assert seen is not None, "meshes are seen by a camera"
         camera, light = seen.view.camera.to("cpu"), seen.view.light.to("cpu")
-        batch, steps, identities = latents.yaw.shape
-        object_to_world = rigid_transform(yaw_rotation(latents.yaw), latents.position)
+        batch, steps, identities = latents.scale.shape
+        object_to_world = rigid_transform(latents.rotation, latents.position)
         layers = render_layers(
             self.bank,
             Instances(

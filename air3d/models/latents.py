@@ -61,8 +61,8 @@ class PoseLatents(Latents):
 
     Attributes:
         position: of the object's origin, world, metres.
-        yaw: radians.
-        yaw_modes: the most probable yaws, best first, to start a search from.
+        rotation: from the object's axes to the world's.
+        rotation_modes: the most probable rotations, best first, to start a search from.
         scale: factor of the mesh's size.
         colour: multiplies the mesh's own.
         pixel_covariance: of q(place) in the image, square pixels.
@@ -70,8 +70,8 @@ class PoseLatents(Latents):
     """
 
     position: Float[Tensor, "batch *step identity 3"]
-    yaw: Float[Tensor, "batch *step identity"]
-    yaw_modes: Float[Tensor, "batch *step identity mode"]
+    rotation: Float[Tensor, "batch *step identity 3 3"]
+    rotation_modes: Float[Tensor, "batch *step identity mode 3 3"]
     scale: Float[Tensor, "batch *step identity"]
     colour: Float[Tensor, "batch *step identity 3"]
     pixel_covariance: Float[Tensor, "batch *step identity 2 2"]

@@ -1,9 +1,9 @@
 """The 3D head of the guide: which mesh, where on its plane, and how turned.
 
 The recurrent state searches the image's map for the object; a glimpse is read there, its size
-normalised by depth; the glimpse decides identity, place, yaw, scale and colour. Place is a normal
-density in the image, where errors look alike everywhere, carried to the plane by the camera; yaw
-is counted from the line of sight, so that the same glimpse means the same yaw everywhere.
+normalised by depth; the glimpse decides identity, place, rotation, scale and colour. Place is a
+normal density in the image, where errors look alike everywhere, carried to the plane by the camera;
+rotation is counted from the line of sight, so that the same glimpse means the same everywhere.
 """
 
 import dataclasses
@@ -14,23 +14,21 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Categorical, MultivariateNormal, Normal
 
-from air3d.geometry import Camera, pixel_rays, plane_log_det, project, unproject_to_plane
+from air3d.geometry import Camera, plane_log_det, project, sight_frames, unproject_to_plane
 from air3d.models.appearance import Appearance
 from air3d.models.attention import Windows, read_glimpse
-from air3d.models.encoder import conv_encoder
+from air3d.models.encoder import conv_encoder, raise_contrast
 from air3d.models.guide import Head, Look, Observation
 from air3d.models.latents import PoseLatents
+from air3d.models.rotations import RotationDensity, RotationHead
 from air3d.models.search import PlaceMixture, Search
 from air3d.models.surroundings import Surroundings
 from air3d.models.tempering import temper_gradient
 from air3d.models.views import SeenView
-from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.scene import Mesh, ScenePrior, Scenes, SceneSpec
 
 GLIMPSE_MARGIN = 1.5
 """Side of the glimpse in diameters of the largest mesh."""
-
-NUM_YAW_MODES = 4
 
 
 @dataclass(frozen=True)
@@ -40,14 +38,14 @@ class TrueObjects:
     Attributes:
         identity: [R].
         position: world, metres [R, 3].
-        yaw: radians [R].
+        rotation: from the object's axes to the world's [R, 3, 3].
         scale: factor of the mesh's size [R].
         colour: multiplies the mesh's own [R, 3].
     """
 
     identity: Int[Tensor, " row"]
     position: Float[Tensor, "row 3"]
-    yaw: Float[Tensor, " row"]
+    rotation: Float[Tensor, "row 3 3"]
     scale: Float[Tensor, " row"]
     colour: Float[Tensor, "row 3"]
 
@@ -66,20 +64,20 @@ class TaughtObjects:
 
     identity_log_prob: Float[Tensor, " row"]
     location_log_prob: Float[Tensor, " row"]
-    yaw_log_prob: Float[Tensor, " row"]
+    rotation_log_prob: Float[Tensor, " row"]
     appearance_log_prob: Float[Tensor, " row"]
     attention_log_prob: Float[Tensor, " row"]
 
 
 @dataclass(frozen=True)
 class PosePosterior:
-    """q(identity, place, yaw, appearance | x, view) of one object, for each of M identities.
+    """q(identity, place, rotation, appearance | x, view) of one object, for each of M identities.
 
     Attributes:
         windows: where the glimpse was read.
         identity: q(k | x).
         place: normal density in the window's coordinates [B, M, 2].
-        yaw: mixture [B, M].
+        rotation: density of the rotation [B, M].
         appearance: normal densities of the scale and the colour that the scene file leaves open,
             whose range of the prior is [-1, 1] [B, M, A].
     """
@@ -87,7 +85,7 @@ class PosePosterior:
     windows: Windows
     identity: Categorical
     place: MultivariateNormal
-    yaw: YawMixture
+    rotation: RotationDensity
     appearance: Normal
 
 
@@ -111,15 +109,14 @@ class PoseHead(Head):
         meshes: its meshes; M of them.
         prior: p(scene), for the KL.
         search: says where to look.
+        rotations: reads densities of rotation.
         glimpse_size: side of the glimpse, pixels.
         channels: of the glimpse's encoder, one halving each.
         hidden: width of the hidden layers.
-        yaw_bins: components of the yaw's mixture.
         state_size: width of the guide's recurrent state.
     """
 
     rest_height: Tensor
-    order: Tensor
     half_image: Tensor
 
     def __init__(
@@ -128,28 +125,29 @@ class PoseHead(Head):
         meshes: tuple[Mesh, ...],
         prior: ScenePrior,
         search: Search,
+        rotations: RotationHead,
         *,
         glimpse_size: int,
         channels: tuple[int, ...],
         hidden: int,
-        yaw_bins: int,
         state_size: int,
     ):
         super().__init__()
         self.prior = prior
         self.glimpse_size = glimpse_size
-        self.yaw_bins = yaw_bins
         self.num_identities = len(meshes)
         self.num_memory = self.num_identities + 2
         self.glimpse_radius = 0.5 * GLIMPSE_MARGIN * max(mesh.diameter for mesh in meshes)
         self.surroundings = Surroundings(prior.view)
         self.appearance = Appearance(prior)
         self.search = search
+        self.rotations = rotations
         self.num_evidence = search.num_evidence
         self.glimpse = conv_encoder(
             spec.num_channels, (glimpse_size, glimpse_size), channels, hidden
         )
-        self.sizes = [1, 5, 3 * yaw_bins, 2 * self.appearance.size]
+        raise_contrast(self.glimpse, spec.background)
+        self.sizes = [1, 5, rotations.size, 2 * self.appearance.size]
         self.tell = nn.Sequential(
             nn.Linear(hidden + 4 + self.surroundings.size + state_size, hidden),
             nn.ReLU(),
@@ -158,7 +156,6 @@ class PoseHead(Head):
         height, width = spec.image_size
         constants = {
             "rest_height": prior.rest_height,
-            "order": symmetry_orders([mesh.yaw_symmetry for mesh in meshes]),
             "half_image": torch.tensor([width / 2, height / 2]),
         }
         for name, value in constants.items():
@@ -187,24 +184,20 @@ class PoseHead(Head):
         images, seen = observation.images, _seen(observation)
         windows, sight = self._window(centre.clamp(-1, 1), seen.view.camera)
         features = self.glimpse(read_glimpse(images, windows, self.glimpse_size))
-        direction = [sight[:, None].cos(), sight[:, None].sin()]
-        around = self.surroundings(seen, sight)
+        azimuth = torch.atan2(sight[:, 1, 2], sight[:, 0, 2])
+        direction = [azimuth[:, None].cos(), azimuth[:, None].sin()]
+        around = self.surroundings(seen, azimuth)
         context = torch.cat([features, windows.centre, *direction, around, state], 1)
         out = self.tell(context).reshape(len(images), self.num_identities, -1)
-        logits, place, yaw, appearance = out.split(self.sizes, dim=-1)
+        logits, place, rotation, appearance = out.split(self.sizes, dim=-1)
         scale = nn.functional.softplus(place[..., 2:4] - 2.0) + 3e-3
         tril = torch.diag_embed(scale)
         tril[..., 1, 0] = place[..., 4] * scale[..., 1]
-        shape = out.shape[:2]
         return PosePosterior(
             windows=windows,
             identity=Categorical(logits=logits[..., 0], validate_args=False),
             place=MultivariateNormal(place[..., :2], scale_tril=tril, validate_args=False),
-            yaw=YawMixture.from_raw(
-                yaw.unflatten(-1, (self.yaw_bins, 3)),
-                sight[:, None].expand(shape),
-                self.order.expand(shape),
-            ),
+            rotation=self.rotations.density(rotation, sight),
             appearance=self.appearance.posterior(appearance),
         )
 
@@ -215,7 +208,7 @@ class PoseHead(Head):
         bound on log p(x) holds whatever the component.
         """
         q = self.posterior(observation, look.search.at(look.search.sample()), look.state)
-        drawn = q.place.rsample(), q.yaw.rsample(), q.appearance.rsample()
+        drawn = q.place.rsample(), q.rotation.rsample(), q.appearance.rsample()
         return self._latents(q, _seen(observation), *drawn)
 
     def mode(self, observation: Observation, look: PoseLook) -> PoseLatents:
@@ -230,7 +223,7 @@ class PoseHead(Head):
     ) -> PoseLatents:
         """Take the most probable latents of every identity at a place (see :meth:`posterior`)."""
         q = self.posterior(observation, centre, state)
-        modes = q.place.mean, q.yaw.modes(1)[..., 0], q.appearance.mean
+        modes = q.place.mean, q.rotation.modes(1)[:, :, 0], q.appearance.mean
         return self._latents(q, _seen(observation), *modes)
 
     def teach(self, observation: Observation, look: PoseLook, truth: TrueObjects) -> TaughtObjects:
@@ -248,7 +241,6 @@ class PoseHead(Head):
         row, identity = torch.arange(len(component), device=component.device), truth.identity
         place = (normalised - q.windows.centre) / q.windows.half_side
         repeated = place[:, None].expand(-1, self.num_identities, 2)
-        yaw = truth.yaw[:, None].expand(-1, self.num_identities)
         location = q.place.log_prob(repeated)[row, identity]
         location_std = q.place.scale_tril.diagonal(dim1=-2, dim2=-1)[row, identity]
         unit = self.appearance.to_unit(truth.scale, truth.colour)[:, None]
@@ -259,7 +251,7 @@ class PoseHead(Head):
         return TaughtObjects(
             identity_log_prob=q.identity.log_prob(identity),
             location_log_prob=temper_gradient(location, location_std),
-            yaw_log_prob=q.yaw.log_prob(yaw)[row, identity],
+            rotation_log_prob=q.rotation.log_prob_of(truth.rotation, identity),
             appearance_log_prob=appearance.sum(dim=-1),
             attention_log_prob=joint.logsumexp(dim=1),
         )
@@ -281,7 +273,7 @@ class PoseHead(Head):
         q: PosePosterior,
         seen: SeenView,
         place: Float[Tensor, "batch identity 2"],
-        yaw: Float[Tensor, "batch identity"],
+        rotation: Float[Tensor, "batch identity 3 3"],
         unit: Float[Tensor, "batch identity appearance"],
     ) -> PoseLatents:
         """Carry places in the windows to the plane, with their densities."""
@@ -292,15 +284,15 @@ class PoseHead(Head):
         position = unproject_to_plane(camera, pixels, self.rest_height * scale)
         log_det = plane_log_det(camera, position) - half_side.log().sum(dim=-1)
         log_q = q.place.log_prob(place) + log_det
-        log_q = log_q + q.yaw.with_fixed_weights().log_prob(yaw)
+        log_q = log_q + q.rotation.with_fixed_weights().log_prob(rotation)
         kl = log_q - self.prior.log_prob_pose(position)
         to_pixels = torch.diag_embed(half_side)
         covariance = to_pixels @ q.place.covariance_matrix @ to_pixels
         found = (q.identity.probs[..., None] * pixels).sum(dim=1) / self.half_image - 1
         return PoseLatents(
             position=position,
-            yaw=yaw,
-            yaw_modes=q.yaw.modes(NUM_YAW_MODES),
+            rotation=rotation,
+            rotation_modes=q.rotation.modes(self.rotations.num_modes),
             scale=scale,
             colour=colour,
             pixel_covariance=covariance,
@@ -316,12 +308,12 @@ class PoseHead(Head):
         return project(camera, unproject_to_plane(camera, pixels, height)).depth[:, 0]
 
     def _window(self, centre: Float[Tensor, "batch 2"], camera: Camera) -> tuple[Windows, Tensor]:
-        """Return the window around a place in the image, and the azimuth of its line of sight."""
+        """Return the window around a place in the image, and the axes of its line of sight."""
         depth = self.depth_at(centre, camera)[:, None]
         focal = camera.intrinsics[:, [0, 1], [0, 1]]
         half_side = focal * self.glimpse_radius / depth.clamp(min=0.1) / self.half_image
-        ray = pixel_rays(camera, ((centre + 1) * self.half_image)[:, None])[:, 0]
-        return Windows(centre, half_side), torch.atan2(ray[:, 1], ray[:, 0])
+        pixels = ((centre + 1) * self.half_image)[:, None]
+        return Windows(centre, half_side), sight_frames(camera, pixels)[:, 0]
 
 
 def _seen(observation: Observation) -> SeenView:

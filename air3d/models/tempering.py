@@ -9,7 +9,7 @@ def temper_gradient(
 ) -> Float[Tensor, "*batch"]:
     """Keep a normal log-density's value, multiply its gradient by its own standard deviation.
 
-    A sharp normal's gradient grows as 1 / std and would drown those of identity and yaw in the
+    A sharp normal's gradient grows as 1 / std and would drown those of identity and rotation in the
     layers they share. This is the beta-NLL of Seitzer et al. 2022 with beta = 1/2. ``std`` is
     averaged (geometrically) over its last axis.
     """

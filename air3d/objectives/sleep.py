@@ -24,7 +24,7 @@ class TaughtSteps:
         location_log_prob: log-density of the true place in the coordinates of the glimpse's
             window [B, N]; the window is a function of the image, so this differs from the
             density on the plane by what carries no gradient.
-        yaw_log_prob: log-density of the true yaw given the true identity [B, N].
+        rotation_log_prob: log-density of the true rotation given the true identity [B, N].
         appearance_log_prob: log-density of the true scale and colour, in half widths of their
             prior's ranges [B, N].
         attention_log_prob: log-density of the true place under the coarse window that chooses
@@ -34,7 +34,7 @@ class TaughtSteps:
     presence_logits: Float[Tensor, "batch step"]
     identity_log_prob: Float[Tensor, "batch step"]
     location_log_prob: Float[Tensor, "batch step"]
-    yaw_log_prob: Float[Tensor, "batch step"]
+    rotation_log_prob: Float[Tensor, "batch step"]
     appearance_log_prob: Float[Tensor, "batch step"]
     attention_log_prob: Float[Tensor, "batch step"]
 
@@ -50,7 +50,7 @@ class Sleep:
     count: Float[Tensor, " batch"]
     identity: Float[Tensor, " batch"]
     location: Float[Tensor, " batch"]
-    yaw: Float[Tensor, " batch"]
+    rotation: Float[Tensor, " batch"]
     appearance: Float[Tensor, " batch"]
     view: Float[Tensor, " batch"]
     attention: Float[Tensor, " batch"]
@@ -74,15 +74,15 @@ def sleep_objective(
     log_count = count_log_prob(steps.presence_logits).gather(1, count[:, None])[:, 0]
     identity = total(steps.identity_log_prob)
     location = total(steps.location_log_prob)
-    yaw = total(steps.yaw_log_prob)
+    rotation = total(steps.rotation_log_prob)
     appearance = total(steps.appearance_log_prob)
     attention = total(steps.attention_log_prob)
     return Sleep(
-        value=log_count + identity + location + yaw + appearance + view + attention,
+        value=log_count + identity + location + rotation + appearance + view + attention,
         count=log_count,
         identity=identity,
         location=location,
-        yaw=yaw,
+        rotation=rotation,
         appearance=appearance,
         view=view,
         attention=attention,

@@ -10,6 +10,7 @@ from air3d.scene.mesh_export import (
 )
 from air3d.scene.mesh_files import MeshFileError, load_assets, load_mesh, make_mesh
 from air3d.scene.prior import ScenePrior
+from air3d.scene.rotation_prior import FREE_VOLUME, RotationPrior
 from air3d.scene.scenes import ABSENT, Scenes, choose, concatenate, upright_scenes
 from air3d.scene.soft_box import SoftBox
 from air3d.scene.spec import (
@@ -21,11 +22,13 @@ from air3d.scene.spec import (
     load_scene,
     scene_to_yaml,
 )
-from air3d.scene.symmetry import find_yaw_symmetry
+from air3d.scene.symmetry import find_symmetry_group, find_yaw_symmetry
+from air3d.scene.symmetry_groups import SymmetryGroup
 from air3d.scene.view_prior import View, ViewPrior, known_view
 
 __all__ = [
     "ABSENT",
+    "FREE_VOLUME",
     "GlimpseSpec",
     "Light",
     "Mesh",
@@ -33,17 +36,20 @@ __all__ = [
     "MeshFileError",
     "PullInSpec",
     "RenderSpec",
+    "RotationPrior",
     "ScenePrior",
     "SceneFileError",
     "SceneSpec",
     "Scenes",
     "SoftBox",
+    "SymmetryGroup",
     "View",
     "ViewPrior",
     "ambient_light",
     "choose",
     "concatenate",
     "directional_light",
+    "find_symmetry_group",
     "find_yaw_symmetry",
     "known_view",
     "load_assets",

@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from air3d.scene.symmetry_groups import SymmetryGroup
+
 
 @dataclass(frozen=True)
 class Mesh:
@@ -27,6 +29,8 @@ class Mesh:
             of the lower left texel and (1, 1) that of the upper right one; beyond that the
             texture's border goes on. None without a texture.
         texture: [height, width, 3] in [0, 1], the first row on top; None without one.
+        symmetry: all rotations that leave it as it is, where objects turn freely; None where they
+            stand upright, and only ``yaw_symmetry`` counts.
 
     Raises:
         ValueError: shapes do not fit together, a face names a vertex that is not there, uvs come
@@ -43,6 +47,7 @@ class Mesh:
     path: Path
     uvs: Float[Tensor, "vertex 2"] | None = None
     texture: Float[Tensor, "height width 3"] | None = None
+    symmetry: SymmetryGroup | None = None
 
     def __post_init__(self) -> None:
         count = len(self.vertices)
@@ -81,6 +86,23 @@ class Mesh:
     def reach(self) -> float:
         """Radius of the upright cylinder about the object's z axis that bounds it (metres)."""
         return float(torch.linalg.vector_norm(self.vertices[:, :2], dim=1).max())
+
+    @property
+    def radius(self) -> float:
+        """Radius of the ball about the object's origin that bounds it (metres)."""
+        return float(torch.linalg.vector_norm(self.vertices, dim=1).max())
+
+    @property
+    def group(self) -> SymmetryGroup:
+        """The rotations that leave the object as it is, of those that it may be found in."""
+        return self.symmetry or SymmetryGroup.about_z(self.yaw_symmetry)
+
+    @property
+    def has_turn(self) -> bool:
+        """Whether anything shows how it is turned: nothing of a ball, nor of a vase on its foot."""
+        if self.symmetry is None:
+            return self.yaw_symmetry != "continuous"
+        return self.symmetry.freedom > 0
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from air3d.scene.assets import Mesh
 from air3d.scene.spec import MeshType, SceneSpec
-from air3d.scene.symmetry import find_yaw_symmetry
+from air3d.scene.symmetry import find_symmetry_group, find_yaw_symmetry
 
 # Two vertices that a texture's seam has split keep sharing their normal where the surface turns by
 # less than 60 degrees; where it turns by more, they are an edge.
@@ -99,10 +99,16 @@ def load_assets(spec: SceneSpec) -> tuple[Mesh, ...]:
     Their symmetries are found from them where the scene file does not state them.
     """
     kinds = zip(spec.mesh_paths, spec.objects.types, strict=True)
-    return tuple(_load_kind(path, kind) for path, kind in kinds)
+    load = _load_free if spec.objects.rotation == "free" else _load_upright
+    return tuple(load(path, kind) for path, kind in kinds)
 
 
-def _load_kind(path: Path, kind: MeshType) -> Mesh:
+def _load_free(path: Path, kind: MeshType) -> Mesh:
+    mesh = load_mesh(path, kind.name)
+    return dataclasses.replace(mesh, symmetry=find_symmetry_group(mesh))
+
+
+def _load_upright(path: Path, kind: MeshType) -> Mesh:
     if kind.yaw_symmetry is not None:
         return load_mesh(path, kind.name, kind.yaw_symmetry)
     mesh = load_mesh(path, kind.name)

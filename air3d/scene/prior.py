@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.geometry import yaw_rotation
 from air3d.scene.assets import Mesh
 from air3d.scene.placing import log_prob_apart, place_apart
+from air3d.scene.rotation_prior import FreePrior, RotationPrior, UprightPrior
 from air3d.scene.scenes import ABSENT, Scenes
 from air3d.scene.soft_box import SoftBox
 from air3d.scene.spec import SceneSpec
@@ -20,6 +20,9 @@ class ScenePrior:
 
     Attributes:
         view: p(camera, light).
+        rotation: p(rotation) of an object.
+        rest_height: of each mesh's origin above the plane, at scale 1 [M].
+        reach: of each mesh along the plane, likewise [M].
         xy: density of a place on the plane (1 / m^2), as if there were no other object: where the
             scene file wants a gap, that between objects lowers the volume by a factor that is
             left out.
@@ -35,9 +38,11 @@ class ScenePrior:
         self.max_count = len(spec.objects.count) - 1
         self.num_identities = len(meshes)
         self.log_count = torch.tensor(spec.objects.count).log()
-        self.rest_height = torch.tensor([mesh.rest_height for mesh in meshes])
-        self.reach = torch.tensor([mesh.reach for mesh in meshes])
         objects = spec.objects
+        free = objects.rotation == "free"
+        self.rotation: RotationPrior = FreePrior() if free else UprightPrior()
+        self.rest_height = torch.tensor([self.rotation.height(mesh) for mesh in meshes])
+        self.reach = torch.tensor([self.rotation.reach(mesh) for mesh in meshes])
         self.view = ViewPrior(spec)
         self.xy = SoftBox.of([objects.x, objects.y])
         self.scale = SoftBox.of([objects.scale]) if objects.scale else None
@@ -58,7 +63,7 @@ class ScenePrior:
             scale = self.scale.sample(scale.shape, generator)[..., 0]
         radius = (self.reach[identity] * scale).masked_fill(absent, -math.inf)
         xy = place_apart(self.xy, radius, self.spec.objects.gap, generator)
-        yaw = 2 * math.pi * torch.rand(identity.shape, generator=generator) - math.pi
+        rotation = self.rotation.sample(tuple(identity.shape), generator)
         height = self.rest_height[identity] * scale
         colour = torch.ones_like(identity, dtype=torch.float32)[..., None].expand(-1, -1, 3)
         if self.colour is not None:
@@ -67,7 +72,7 @@ class ScenePrior:
         return Scenes(
             identity=identity.masked_fill(absent, ABSENT),
             position=torch.cat([xy, height[..., None]], dim=-1),
-            rotation=yaw_rotation(yaw),
+            rotation=rotation,
             scale=scale,
             colour=colour,
             camera=view.camera,
@@ -75,11 +80,11 @@ class ScenePrior:
         )
 
     def log_prob_pose(self, position: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch"]:
-        """Return the log-density of an object's place on the plane (1/m^2) and yaw (1/rad).
+        """Return the log-density of an object's place on the plane (1/m^2) and any rotation.
 
         Gradients reach ``position``.
         """
-        return self.xy.log_prob(position[..., :2]) - math.log(2 * math.pi)
+        return self.xy.log_prob(position[..., :2]) + self.rotation.log_density
 
     def log_prob_kinds(self, scenes: Scenes) -> Float[Tensor, " batch"]:
         """Return log p(count, identities), were there no rule about repeats to be broken."""

@@ -1,33 +1,29 @@
-"""Which turns about its z axis leave a mesh as it is: found from its surface and its colours."""
+"""Which rotations leave a mesh as it is: found from its surface and its colours."""
 
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator
 from typing import Literal
 
 import numpy as np
 import torch
 import trimesh
-from jaxtyping import Float, Int
-from scipy.spatial import KDTree
+from jaxtyping import Float
 
 from air3d.scene.assets import Mesh
+from air3d.scene.probes import TOLERANCE, Probes, probe, stays_itself
+from air3d.scene.symmetry_groups import SymmetryGroup
 
-TOLERANCE = 0.01
-"""How far from the mesh its turned self may lie, as a share of the diameter.
+Z = np.array([0.0, 0.0, 1.0])
 
-A circle drawn as a polygon of 16 corners or more is still round.
-"""
-
-COLOUR_TOLERANCE = 0.05
-"""How much a colour channel may differ between the two; colours lie in [0, 1]."""
-
-SPACING = 0.025
-"""Distance between neighbouring probes on the surface, as a share of the diameter."""
+NO_AXES = np.zeros((0, 3))
 
 FINEST = 64
 """A mesh counts as round if this part of a full turn and its doubles leave it as it is."""
 
 ODD_PRIMES = (3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61)
-NEIGHBOURS = 8
+
+SAME_TURN = np.pi / FINEST
+"""Turns (radians) that differ by less are one."""
 
 
 def find_yaw_symmetry(mesh: Mesh) -> int | Literal["continuous"]:
@@ -35,14 +31,14 @@ def find_yaw_symmetry(mesh: Mesh) -> int | Literal["continuous"]:
 
     Shape and colour (vertex colours times texture) both count, to within ``TOLERANCE`` and
     ``COLOUR_TOLERANCE``; details smaller than ``SPACING`` may go unseen. Symmetries about other
-    axes are not looked for: objects stand on a plane.
+    axes are not looked for: see ``find_symmetry_group``.
     """
-    probes = _probe(mesh)
+    probes = probe(mesh)
     if not len(probes.points):  # a mesh that is but lines shows nothing
         return 1
     fold = 1
     # Whatever k is, one of these turns is off by half of its k-th of a full turn.
-    while fold < FINEST and _stays_itself(probes, 0.5 / fold):
+    while fold < FINEST and stays_itself(probes, _turn(Z, 0.5 / fold)):
         fold *= 2
     if fold == FINEST:
         return "continuous"
@@ -54,87 +50,113 @@ def find_yaw_symmetry(mesh: Mesh) -> int | Literal["continuous"]:
     return fold
 
 
-@dataclass(frozen=True)
-class _Probes:
-    """Points all over a mesh's surface.
+def find_symmetry_group(mesh: Mesh) -> SymmetryGroup:
+    """Return all rotations about a mesh's origin that leave it as it is.
 
-    Attributes:
-        mesh: whose they are.
-        corners: of its faces.
-        points, colours: where the probes are, and what colour the surface has there.
-        face: on which they lie.
-        tree: of the points.
+    What counts as the same is said in ``find_yaw_symmetry``.
     """
-
-    mesh: Mesh
-    corners: Float[np.ndarray, "face 3 3"]
-    points: Float[np.ndarray, "probe 3"]
-    colours: Float[np.ndarray, "probe 3"]
-    face: Int[np.ndarray, " probe"]
-    tree: KDTree
-
-
-def _probe(mesh: Mesh) -> _Probes:
-    """Spread probes evenly over the faces, at least one on each that has an area."""
-    corners = mesh.vertices.double().numpy()[mesh.faces.numpy()]
-    spacing = SPACING * mesh.diameter
-    edges = np.linalg.norm(corners - np.roll(corners, 1, axis=1), axis=-1)
-    area = trimesh.triangles.area(corners)
-    # By its area a long thin face would get too few for one to be near all of it.
-    counts = np.ceil(np.maximum(area / spacing**2, edges.max(axis=1) / spacing)).astype(int)
-    counts[area == 0.0] = 0
-    face = np.repeat(np.arange(len(corners)), counts)
-    number = np.arange(len(face)) - np.repeat(np.cumsum(counts) - counts, counts)
-    # A sequence that fills the square evenly (Roberts' R2), folded into the triangle.
-    square = (0.5 + (number[:, None] + 0.5) * np.array([0.7548776662, 0.5698402910])) % 1.0
-    square = np.where(square.sum(axis=1, keepdims=True) > 1.0, 1.0 - square, square)
-    weights = np.column_stack([square, 1.0 - square.sum(axis=1)])
-    points = (weights[:, :, None] * corners[face]).sum(axis=1)
-    colours = _colours(mesh, face, weights)
-    return _Probes(mesh, corners, points, colours, face, KDTree(points))
+    probes = probe(mesh)
+    if not len(probes.points):
+        return _group([np.eye(3)])
+    # Of a solid of revolution the axis is one of its probes' principal axes; of a ball any is.
+    _, principal = np.linalg.eigh(probes.points.T @ probes.points)
+    round_axes = [axis for axis in principal.T if _is_round(probes, axis)]
+    if len(round_axes) > 1:
+        return _group([np.eye(3)], np.eye(3))
+    if not round_axes:
+        turns = _discrete_turns(probes)
+        # Three equal principal moments hide an axis; but then corners of a rim turn into others.
+        round_axes = [axis for axis in map(_axis_of, turns[1:3]) if _is_round(probes, axis)]
+        if not round_axes:
+            return _group(turns)
+    axis = round_axes[0]
+    across = np.linalg.svd(axis[None])[2][1]
+    flip = _turn(across, 0.5)
+    flips = [np.eye(3), flip] if stays_itself(probes, flip) else [np.eye(3)]
+    return _group(flips, axis[None])
 
 
-def _has_fold(probes: _Probes, fold: int) -> bool:
+def _group(
+    turns: list[Float[np.ndarray, "3 3"]],
+    axes: Float[np.ndarray, "axis 3"] = NO_AXES,
+) -> SymmetryGroup:
+    return SymmetryGroup(torch.tensor(np.stack(turns)), torch.tensor(axes))
+
+
+def _turn(axis: Float[np.ndarray, "3"], share: float) -> Float[np.ndarray, "3 3"]:
+    """Return the turn about an axis by a part of a full one."""
+    return trimesh.transformations.rotation_matrix(2 * np.pi * share, axis)[:3, :3]
+
+
+def _has_fold(probes: Probes, fold: int) -> bool:
     """Return whether a turn by a part of a full turn, and its doubles, keep a mesh as it is.
 
     The turn alone could be near enough to that of another symmetry, as the 11th to the 12th part.
     """
-    return all(_stays_itself(probes, 2**double / fold) for double in range(fold.bit_length()))
+    doubles = range(fold.bit_length())
+    return all(stays_itself(probes, _turn(Z, 2**double / fold)) for double in doubles)
 
 
-def _stays_itself(probes: _Probes, turn: float) -> bool:
-    """Return whether a mesh turned by a part of a full turn coincides with itself."""
-    few = slice(None, None, 16)  # they settle most cases
-    return _coincides(probes, few, turn) and _coincides(probes, slice(None), turn)
+def _is_round(probes: Probes, axis: Float[np.ndarray, "3"]) -> bool:
+    """Return whether any turn about an axis leaves a mesh as it is."""
+    halves = 2.0 ** -np.arange(1, FINEST.bit_length())
+    return all(stays_itself(probes, _turn(axis, share)) for share in halves)
 
 
-def _coincides(probes: _Probes, chosen: slice, turn: float) -> bool:
-    """Return whether every chosen probe, turned, finds the surface near, of its own colour."""
-    matrix = trimesh.transformations.rotation_matrix(2 * np.pi * turn, [0, 0, 1])[:3, :3]
-    points = probes.points[chosen] @ matrix.T
-    _, nearest = probes.tree.query(points, k=min(NEIGHBOURS, len(probes.points)))
-    face = probes.face[np.reshape(nearest, (len(points), -1))]
-    corners = probes.corners[face].reshape(-1, 3, 3)
-    feet = trimesh.triangles.closest_point(corners, np.repeat(points, face.shape[1], axis=0))
-    # A face like a needle may give no numbers; then its foot is none either, and never near.
-    weights = np.nan_to_num(trimesh.triangles.points_to_barycentric(corners, feet))
-    off = np.linalg.norm(feet.reshape(*face.shape, 3) - points[:, None], axis=-1)
-    near = off <= TOLERANCE * probes.mesh.diameter
-    colours = _colours(probes.mesh, face.reshape(-1), weights).reshape(*face.shape, 3)
-    alike = np.abs(colours - probes.colours[chosen][:, None]).max(axis=-1) <= COLOUR_TOLERANCE
-    return bool((near & alike).any(axis=1).all())
+def _axis_of(rotation: Float[np.ndarray, "3 3"]) -> Float[np.ndarray, "3"]:
+    """Return the axis about which a rotation turns; either of its directions."""
+    return np.linalg.svd(rotation - np.eye(3))[2][2]
 
 
-def _colours(
-    mesh: Mesh, face: Int[np.ndarray, " point"], weights: Float[np.ndarray, "point 3"]
-) -> Float[np.ndarray, "point 3"]:
-    """Return the surface's colours: those of the vertices, times the nearest texel."""
-    vertices = mesh.faces[torch.as_tensor(face)]
-    shares = torch.as_tensor(weights, dtype=torch.float32)[..., None]
-    colours = (mesh.colours[vertices] * shares).sum(dim=1)
-    if mesh.uvs is not None and mesh.texture is not None:
-        u, v = (mesh.uvs[vertices] * shares).sum(dim=1).clamp(0.0, 1.0).T
-        height, width = mesh.texture.shape[:2]
-        row, column = (1.0 - v) * (height - 1), u * (width - 1)
-        colours = colours * mesh.texture[row.round().long(), column.round().long()]
-    return colours.numpy()
+def _discrete_turns(probes: Probes) -> list[Float[np.ndarray, "3 3"]]:
+    """Return the turns that leave a mesh as it is, the identity first, each of them once.
+
+    The point farthest from the origin, and that farthest from the line through both, can only be
+    turned to others that are as far away: few rotations come into question.
+    """
+    turns, generators = [np.eye(3)], []
+    for candidate in _candidates(probes):
+        if _is_new(candidate, turns) and _keeps(probes, candidate):
+            generators.append(candidate)
+            for turn in turns:  # the list grows while it is walked through
+                products = (turn @ generator for generator in generators)
+                turns += [product for product in products if _is_new(product, turns)]
+    return turns
+
+
+def _is_new(turn: Float[np.ndarray, "3 3"], turns: list[Float[np.ndarray, "3 3"]]) -> bool:
+    cosine = (np.einsum("tij,ij->t", np.stack(turns), turn) - 1) / 2
+    return bool((cosine < np.cos(SAME_TURN)).all())
+
+
+def _keeps(probes: Probes, turn: Float[np.ndarray, "3 3"]) -> bool:
+    """Return whether a turn, its double and so on leave a mesh as it is (see ``_has_fold``)."""
+    powers = itertools.accumulate(range(5), lambda power, _: power @ power, initial=turn)
+    return all(stays_itself(probes, power) for power in powers)
+
+
+def _candidates(probes: Probes) -> Iterator[Float[np.ndarray, "3 3"]]:
+    """Yield the rotations that take two corners of a mesh to two that are placed alike."""
+    corners = probes.corners.reshape(-1, 3)
+    near = TOLERANCE * probes.mesh.diameter
+    corners = corners[np.unique(np.round(corners / (0.1 * near)), axis=0, return_index=True)[1]]
+    distance = np.linalg.norm(corners, axis=1)
+    first = corners[distance.argmax()]
+    across = np.linalg.norm(np.cross(first, corners), axis=1)
+    second = corners[across.argmax()]
+    if across.max() <= near * distance.max():
+        return
+    frame = _frame(first, second)
+    for one in corners[distance >= distance.max() - near]:
+        alike = np.abs(distance - np.linalg.norm(second)) <= near
+        alike &= np.abs(corners @ one - second @ first) <= near * distance.max()
+        for other in corners[alike]:
+            yield _frame(one, other) @ frame.T
+
+
+def _frame(first: Float[np.ndarray, "3"], second: Float[np.ndarray, "3"]):
+    """Return a rotation whose x axis lies along one vector, and whose xy plane holds another."""
+    x = first / np.linalg.norm(first)
+    z = np.cross(first, second)
+    z /= np.linalg.norm(z)
+    return np.column_stack([x, np.cross(z, x), z])

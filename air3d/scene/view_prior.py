@@ -105,9 +105,11 @@ class ViewPrior:
             eye = torch.tensor(spec.eye).to(like)
             world_to_camera = look_at(eye, self._target(like)).expand(batch, 4, 4)
         else:
-            azimuth, elevation = given["camera_azimuth"], given["camera_elevation"]
-            distance, target = given["camera_distance"], self._target(like)
-            world_to_camera = orbit(azimuth, elevation, distance, target)
+            names = ("azimuth", "elevation", "distance")
+            azimuth, elevation, distance = (
+                _number(given, f"camera_{name}", getattr(spec, name), like) for name in names
+            )
+            world_to_camera = orbit(azimuth, elevation, distance, self._target(like))
         intrinsics = pinhole_intrinsics(spec.field_of_view, self.spec.image_size)
         intrinsics = intrinsics.to(like).expand(batch, 3, 3)
         return Camera(world_to_camera, intrinsics, self.spec.image_size)
@@ -120,14 +122,20 @@ class ViewPrior:
             direction = direction_of(given["light_azimuth"], given["light_elevation"])
 
         def strength(name: str, value: float | Range) -> Float[Tensor, "batch 3"]:
-            drawn = given[name] if isinstance(value, Range) else like.new_full((batch,), value)
-            return drawn[:, None].expand(batch, 3)
+            return _number(given, name, value, like)[:, None].expand(batch, 3)
 
         return directional_light(
             direction,
             ambient=strength("light_ambient", spec.ambient),
             diffuse=strength("light_diffuse", spec.diffuse),
         )
+
+
+def _number(
+    given: dict[str, Tensor], name: str, value: float | Range, like: Float[Tensor, "batch unknown"]
+) -> Float[Tensor, " batch"]:
+    """Return what is given of a number that a scene file leaves open, or the number itself."""
+    return given[name] if isinstance(value, Range) else like.new_full((len(like),), value)
 
 
 def known_view(spec: SceneSpec) -> View:

@@ -34,7 +34,7 @@ def sleep_loss(model: Air, batch: RenderedScenes) -> Loss:
         "count": sleep.count.mean(),
         "identity": sleep.identity.mean(),
         "location": sleep.location.mean(),
-        "yaw": sleep.yaw.mean(),
+        "rotation": sleep.rotation.mean(),
         "appearance": sleep.appearance.mean(),
         "view": sleep.view.mean(),
         "attention": sleep.attention.mean(),

@@ -1,14 +1,16 @@
 """The ``models`` folder of a BOP data set: meshes in millimetres and their symmetries."""
 
 import dataclasses
-import math
 from collections.abc import Sequence
 from pathlib import Path
+
+import torch
 
 from air3d.data.bop.format import MILLIMETRES, to_png
 from air3d.data.errors import DataError
 from air3d.data.record import read_json
 from air3d.files import to_json, write_atomically
+from air3d.geometry import rigid_transform
 from air3d.scene import Mesh, load_mesh, mesh_to_ply, texture_pixels, textured_mesh_to_ply
 
 
@@ -112,15 +114,10 @@ def _describe(mesh: Mesh) -> dict:
     entry: dict = {"diameter": mesh.diameter * MILLIMETRES}
     entry |= {f"min_{axis}": float(value) for axis, value in zip("xyz", low, strict=True)}
     entry |= {f"size_{axis}": float(value) for axis, value in zip("xyz", size, strict=True)}
-    if mesh.yaw_symmetry == "continuous":
-        entry["symmetries_continuous"] = [{"axis": [0, 0, 1], "offset": [0, 0, 0]}]
-    elif mesh.yaw_symmetry > 1:
-        turns = range(1, mesh.yaw_symmetry)
-        entry["symmetries_discrete"] = [_turn(turn / mesh.yaw_symmetry) for turn in turns]
+    axes, turns = mesh.group.axes.tolist(), mesh.group.turns[1:]
+    if axes:
+        entry["symmetries_continuous"] = [{"axis": axis, "offset": [0, 0, 0]} for axis in axes]
+    if len(turns):
+        poses = rigid_transform(turns, torch.zeros(len(turns), 3, dtype=turns.dtype))
+        entry["symmetries_discrete"] = poses.flatten(1).tolist()  # by rows
     return entry
-
-
-def _turn(fraction: float) -> list[float]:
-    """Return a part of a full turn about z as a row-major 4x4 matrix."""
-    cos, sin = math.cos(2 * math.pi * fraction), math.sin(2 * math.pi * fraction)
-    return [cos, -sin, 0.0, 0.0, sin, cos, 0.0, 0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0, 0.0, 1.0]

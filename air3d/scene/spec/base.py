@@ -51,10 +51,26 @@ def _number_or_range(value: Any) -> str:
     return RANGE if isinstance(value, dict | Range) else NUMBER
 
 
+Angle = Annotated[
+    Annotated[float, Tag(NUMBER)] | Annotated[Range, Tag(RANGE)], Discriminator(_number_or_range)
+]
+"""Radians: a number, or a range to draw one from."""
+
+Length = Annotated[
+    Annotated[float, Field(gt=0.0), Tag(NUMBER)] | Annotated[PositiveRange, Tag(RANGE)],
+    Discriminator(_number_or_range),
+]
+"""Metres, above 0: a number, or a range to draw one from."""
+
 Strength = Annotated[
     Annotated[Unit, Tag(NUMBER)] | Annotated[UnitRange, Tag(RANGE)], Discriminator(_number_or_range)
 ]
 """Within [0, 1]: a number, or a range to draw one from."""
+
+
+def lowest(value: float | Range) -> float:
+    """Return the smallest value that a number or a range allows."""
+    return value.low if isinstance(value, Range) else value
 
 
 def highest(value: float | Range) -> float:

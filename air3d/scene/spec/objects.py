@@ -14,7 +14,8 @@ class MeshType(Strict):
         name: how results speak of it.
         mesh: mesh file, relative to the scene file; metres, its own z axis up.
         yaw_symmetry: turns about z that leave it unchanged: ``k`` for a k-fold symmetry
-            (1: none), ``continuous`` for a solid of revolution. Found from the mesh if not given.
+            (1: none), ``continuous`` for a solid of revolution. Found from the mesh if not given,
+            and not to be given where objects turn freely: there all their symmetries are found.
     """
 
     name: Name
@@ -25,16 +26,18 @@ class MeshType(Strict):
 class ObjectsSpec(Strict):
     """How many objects there are, which ones, where, how large, and of what colour.
 
-    Objects stand upright on the plane z = 0, turned about z uniformly on the full circle.
-
     Attributes:
         count: ``count[n]`` is the probability of n objects, n = 0, 1, ...
         types: the kinds, equally probable.
         repeats: whether a scene may show a kind more than once.
-        x, y: where an object stands on the plane (metres); its lowest point touches the plane.
-        gap: least distance (metres) between the upright cylinders that bound two objects. Each
-            object is placed where it keeps it from those before it. None: objects are placed
-            independently of one another, and may stand in each other.
+        x, y: where an object is along the plane z = 0 (metres).
+        rotation: ``upright``: objects stand on the plane, their lowest points touching it, turned
+            about z uniformly on the full circle. ``free``: they hover, turned about any axis,
+            uniformly over all rotations; the balls that bound them touch the plane.
+        gap: least distance (metres) between the upright cylinders that bound two objects (the
+            balls, where they turn freely). Each object is placed where it keeps it from those
+            before it. None: objects are placed independently of one another, and may stand in each
+            other.
         scale: range of the factor by which a mesh's size is multiplied; None: 1.
         colour: range of each channel of a colour that multiplies the mesh's own; None: white.
     """
@@ -44,6 +47,7 @@ class ObjectsSpec(Strict):
     repeats: bool = True
     x: Range
     y: Range
+    rotation: Literal["upright", "free"] = "upright"
     gap: float | None = Field(default=None, ge=0.0)
     scale: PositiveRange | None = None
     colour: UnitRange | None = None
@@ -60,6 +64,16 @@ class ObjectsSpec(Strict):
         if len(set(names)) < len(names):
             raise ValueError(f"names must differ from one another, got {', '.join(names)}")
         return types
+
+    @model_validator(mode="after")
+    def _finds_free_symmetries(self):
+        stated = [kind.name for kind in self.types if kind.yaw_symmetry is not None]
+        if self.rotation == "free" and stated:
+            raise ValueError(
+                f"yaw_symmetry of {stated[0]} means nothing where objects turn freely; remove it, "
+                "or set rotation: upright"
+            )
+        return self
 
     @model_validator(mode="after")
     def _enough_kinds(self):

@@ -5,22 +5,25 @@ import math
 from pydantic import Field, field_validator, model_validator
 
 from air3d.scene.spec.base import (
+    Angle,
     Colour,
-    PositiveRange,
+    Length,
     Range,
     Strength,
     Strict,
     Vector,
     highest,
+    lowest,
 )
 
 DIRECTION = (0.3, -0.5, 0.8)
 
 
 class CameraSpec(Strict):
-    """Where the camera is: at a known place, or somewhere on an orbit that images must tell.
+    """Where the camera is: at a known place, or on an orbit, of which images must tell the ranges.
 
-    Give ``eye``, or all of ``azimuth``, ``elevation`` and ``distance``.
+    Give ``eye``, or all of ``azimuth``, ``elevation`` and ``distance``; each of these is a number,
+    or a range from which it is drawn anew for every scene.
 
     Attributes:
         eye: place (metres, world) of a known camera.
@@ -33,23 +36,26 @@ class CameraSpec(Strict):
     """
 
     eye: Vector | None = None
-    azimuth: Range | None = None
-    elevation: Range | None = None
-    distance: PositiveRange | None = None
+    azimuth: Angle | None = None
+    elevation: Angle | None = None
+    distance: Length | None = None
     target: Vector = (0.0, 0.0, 0.0)
     field_of_view: float = Field(gt=0.05, lt=math.pi - 0.05)
 
     @property
     def known(self) -> bool:
         """Whether all images are seen from one known place."""
-        return self.eye is not None
+        return not any(
+            isinstance(number, Range) for number in (self.azimuth, self.elevation, self.distance)
+        )
 
     @model_validator(mode="after")
     def _one_way(self):
         orbit = (self.azimuth, self.elevation, self.distance)
-        if self.eye is not None and any(orbit):
+        given = [number is not None for number in orbit]
+        if self.eye is not None and any(given):
             raise ValueError("give eye, or azimuth, elevation and distance, not both")
-        if self.eye is None and not all(orbit):
+        if self.eye is None and not all(given):
             raise ValueError("give eye, or all of azimuth, elevation and distance")
         return self
 
@@ -66,14 +72,16 @@ class CameraSpec(Strict):
     @field_validator("azimuth")
     @classmethod
     def _within_the_circle(cls, azimuth):
-        if azimuth is not None and azimuth.high - azimuth.low > 2 * math.pi + 1e-6:
+        if azimuth is not None and highest(azimuth) - lowest(azimuth) > 2 * math.pi + 1e-6:
             raise ValueError("azimuth must span at most the full circle, 2 pi radians")
         return azimuth
 
     @field_validator("elevation")
     @classmethod
     def _above_the_plane(cls, elevation):
-        if elevation is not None and not 0.0 < elevation.low < elevation.high < 0.5 * math.pi:
+        if elevation is None:
+            return elevation
+        if not 0.0 < lowest(elevation) <= highest(elevation) < 0.5 * math.pi:
             raise ValueError("elevation must lie above 0 and below pi / 2 = 1.5708 (radians)")
         return elevation
 
