@@ -81,7 +81,6 @@ def test_the_script_refuses_angles_beyond_the_greatest(call_script, capsys):
     assert "--angles must be numbers from 0 to 1, got (1.5,)" in capsys.readouterr().err
 
 
-def test_the_script_refuses_objects_that_turn_freely(call_script, capsys):
-    scene = ROOT / "scenes" / "single_object_so3.yaml"
-    assert call_script("pull_in.py", scene) not in (0, None)
-    assert "its objects turn freely" in capsys.readouterr().err
+def test_the_script_refuses_objects_that_turn_freely(call_script):
+    answer = call_script("pull_in.py", ROOT / "scenes" / "single_object_so3.yaml")
+    assert "its objects turn freely" in str(answer)
