@@ -10,12 +10,12 @@ from conftest import ROOT
 from air3d.data import SceneStream
 from air3d.geometry import yaw_rotation
 from air3d.inference.explanations import Explanations, score
-from air3d.inference.proposals import YAWS, propose
+from air3d.inference.proposals import ROTATIONS, propose
 from air3d.inference.rescoring import rescore
 from air3d.inference.settling import log_likelihood, settle_object
 from air3d.inference.turning import try_lights
 from air3d.models import SceneConfig, build_air
-from air3d.models.poses import NUM_YAW_MODES
+from air3d.models.rotations import UprightHead
 from air3d.scene import ABSENT, Scenes, View, ViewPrior, load_assets, load_scene
 
 SMALL = SceneConfig(channels=(4, 4, 4), features=8, state=8, search=4, glimpse_channels=(4, 4, 4))
@@ -44,7 +44,7 @@ def as_explanations(scenes: Scenes, cost: float = 15.0) -> Explanations:
         cost=torch.full(shape, cost),
         identity_probability=torch.ones(shape),
         pixel_covariance=torch.eye(2).expand(*shape, 2, 2),
-        yaw_modes=scenes.yaw[..., None].expand(*shape, NUM_YAW_MODES),
+        rotation_modes=scenes.rotation[..., None, :, :].expand(*shape, UprightHead.num_modes, 3, 3),
     )
 
 
@@ -160,6 +160,6 @@ def test_proposals_are_of_every_kind_and_stand_on_the_plane(model, table):
     encoded = model.guide.encoder(images)
     found = propose(model, images, encoded, scenes, torch.zeros(len(images), 2)).scenes
     number = len(model.meshes)
-    assert found.identity.tolist() == [sorted(list(range(number)) * YAWS)] * len(images)
+    assert found.identity.tolist() == [sorted(list(range(number)) * ROTATIONS)] * len(images)
     height = torch.tensor([mesh.rest_height for mesh in model.meshes])[found.identity]
     torch.testing.assert_close(found.position[..., 2], height * found.scale, atol=1e-4, rtol=1e-4)
