@@ -1,8 +1,9 @@
 """The main job in one go: make images, infer what is in them, score it, write a report.
 
-Renders fresh scenes from scenes/single_object.yaml, infers each image's object and pose with the
-checkpoint in assets/ (one pass of the network, then refinement through the renderer), and counts
-handwritten digits on fresh Multi-MNIST canvases with another. Leaves in --out:
+Renders fresh laid tables from scenes/tabletop.yaml, infers what stands on each, where, and from
+where it is seen, with the checkpoint in assets/ (one pass of the network, then a search through
+the renderer), and counts handwritten digits on fresh Multi-MNIST canvases with another. In --out
+it leaves:
 
 * report.html    figures, pictures, and scenes to turn with the mouse; one file, works offline
 * figures.json   the figures, with machine, versions, commit and seed
@@ -33,7 +34,7 @@ from air3d.provenance import Provenance, provenance, write_json
 from air3d.scene import GlimpseSpec, SceneSpec, load_scene
 
 ROOT = Path(__file__).resolve().parent.parent
-REFINE_STEPS = 40
+EFFORT = Effort(refine_steps=40, rounds=2)
 CANVASES = 500
 SHOWN_SCENES, SHOWN_VIEWERS, SHOWN_CANVASES = 6, 3, 24
 
@@ -44,7 +45,7 @@ class Arguments:
 
     out: Path = Path("demo_out")
     """Folder for the report; an earlier demo's files there are replaced."""
-    count: int = 100
+    count: int = 40
     """Number of scenes to render."""
     seed: int = 0
     """Another seed gives other scenes and canvases."""
@@ -54,17 +55,17 @@ class Arguments:
 
 @dataclass(frozen=True)
 class SceneResults:
-    """What became of the rendered scenes: by one pass of the network, and refined."""
+    """What became of the rendered scenes: by one pass of the network, and by a search after it."""
 
     model: Air
     test_set: TestSet
     one_pass: Evaluation
-    refined: Evaluation
+    searched: Evaluation
 
     @property
     def figures(self) -> dict[str, str]:
         """Label -> value."""
-        return scene_figures(self.one_pass, self.refined, REFINE_STEPS)
+        return scene_figures(self.one_pass, self.searched)
 
 
 @dataclass(frozen=True)
@@ -98,9 +99,9 @@ def main(arguments: Arguments) -> None:
 
 
 def demo_scenes(arguments: Arguments) -> SceneResults:
-    """Render scenes, infer them without and with refinement, and compare with the truth."""
-    model = load_model(ROOT / "assets" / "checkpoints" / "single_object")
-    spec = load_scene(ROOT / "scenes" / "single_object.yaml")
+    """Render scenes, infer them without and with a search, and compare with the truth."""
+    model = load_model(ROOT / "assets" / "checkpoints" / "tabletop")
+    spec = load_scene(ROOT / "scenes" / "tabletop.yaml")
     assert isinstance(spec, SceneSpec)
     folder = arguments.out / "scenes"
     if (arguments.out / "figures.json").is_file() and (folder / "dataset_info.json").is_file():
@@ -110,9 +111,9 @@ def demo_scenes(arguments: Arguments) -> SceneResults:
     test_set = load_test_set(folder, model.spec, model.meshes)
     with _timed("inferring them in one pass"):
         one_pass = evaluate(model, test_set)
-    with _timed(f"inferring them with {REFINE_STEPS} steps of refinement"):
-        refined = evaluate(model, test_set, effort=Effort(refine_steps=REFINE_STEPS))
-    return SceneResults(model, test_set, one_pass, refined)
+    with _timed(f"inferring them with a search ({EFFORT})"):
+        searched = evaluate(model, test_set, effort=EFFORT)
+    return SceneResults(model, test_set, one_pass, searched)
 
 
 def demo_digits(arguments: Arguments) -> DigitResults:
@@ -135,8 +136,8 @@ def write_figures(
         {
             "scenes": {
                 "one_pass": to_json(scenes.one_pass.metrics),
-                "refined": to_json(scenes.refined.metrics),
-                "refine_steps": REFINE_STEPS,
+                "searched": to_json(scenes.searched.metrics),
+                "effort": asdict(EFFORT),
             },
             "digits": {
                 "source": digits.test_set.source,
@@ -153,7 +154,7 @@ def write_report(
     """Write the page that shows everything."""
     meshes, spec = scenes.model.meshes, scenes.model.spec
     assert isinstance(spec, SceneSpec)
-    seen = scene_examples(scenes.model, scenes.test_set, scenes.refined, SHOWN_SCENES)
+    seen = scene_examples(scenes.model, scenes.test_set, scenes.searched, SHOWN_SCENES)
     canvases = canvas_examples(digits.test_set, digits.evaluation, SHOWN_CANVASES)
     sections = [
         report.figures_section(

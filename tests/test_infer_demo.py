@@ -11,6 +11,7 @@ import torch
 from air3d.checkpoint import save_model
 from air3d.cli import InputError
 from air3d.data import BopPlan, DataError, Digits, write_bop
+from air3d.inference import Effort
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.scene import load_assets, load_scene
 from scripts import demo
@@ -25,16 +26,16 @@ def small_demo(tmp_path, monkeypatch):
     shutil.copytree(ROOT / "scenes", root / "scenes")
     shutil.copytree(ROOT / "assets" / "meshes", root / "assets" / "meshes")
     torch.manual_seed(0)
-    spec = load_scene(root / "scenes" / "single_object.yaml")
+    spec = load_scene(root / "scenes" / "tabletop.yaml")
     sizes = SceneConfig(channels=(4, 4, 4), features=8, state=8, glimpse_channels=(4, 4, 4))
     model = build_air(spec, sizes, load_assets(spec))
-    save_model(root / "assets" / "checkpoints" / "single_object", model, {})
+    save_model(root / "assets" / "checkpoints" / "tabletop", model, {})
     spec = load_scene(root / "scenes" / "multi_mnist.yaml")
     small = GlimpseConfig(channels=(4, 4, 4), features=8, state=8, code=4, hidden=8)
     save_model(root / "assets" / "checkpoints" / "multi_mnist", build_air(spec, small, ()), {})
     digits = Digits(torch.full((3, 28, 28), 90, dtype=torch.uint8), torch.arange(3), "squares")
     monkeypatch.setattr(demo, "ROOT", root)
-    monkeypatch.setattr(demo, "REFINE_STEPS", 1)
+    monkeypatch.setattr(demo, "EFFORT", Effort(refine_steps=1))
     monkeypatch.setattr(demo, "CANVASES", 30)
     monkeypatch.setattr(demo, "load_digits", lambda split, folder: digits)
     return demo
@@ -45,7 +46,7 @@ def test_the_demo_leaves_a_report_and_its_figures(small_demo, tmp_path, capsys):
     small_demo.main(demo.Arguments(out=out, count=7, seed=3))
     figures = json.loads((out / "figures.json").read_text())
     assert figures["provenance"]["seed"] == 3
-    assert figures["scenes"]["refined"]["count"]["images"] == 7
+    assert figures["scenes"]["searched"]["count"]["images"] == 7
     assert figures["digits"]["source"] == "squares"
     assert np.sum(figures["digits"]["metrics"]["confusion"]) == 30
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -61,7 +62,7 @@ def test_a_second_demo_replaces_the_first(small_demo, tmp_path):
     small_demo.main(demo.Arguments(out=out, count=3, seed=0))
     small_demo.main(demo.Arguments(out=out, count=4, seed=1))
     figures = json.loads((out / "figures.json").read_text())
-    assert figures["scenes"]["refined"]["count"]["images"] == 4
+    assert figures["scenes"]["searched"]["count"]["images"] == 4
 
 
 def test_the_demo_never_removes_what_it_did_not_make(small_demo, tmp_path):

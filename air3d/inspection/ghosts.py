@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from air3d.inference.explanations import draw_of
 from air3d.inspection.outline import outline
 from air3d.inspection.panels import OBJECT_COLOURS, Canvas, enlarge, panel_scale, to_picture
 from air3d.inspection.placement import Placement
 from air3d.models import Air
-from air3d.objectives import count_log_prob
-from air3d.scene import ABSENT, Mesh, Scenes
+from air3d.scene import Mesh, Scenes
 
 DIMMED = 0.6
 """Share of its brightness that the image keeps below the ghosts."""
@@ -36,21 +36,7 @@ def draw_scenes(
         unrolled = model.guide.sample(image.expand(number, *image.shape))
         if unrolled.seen is None:
             raise ValueError(f"draw_scenes: {model.spec.name} is a 2D model; give a 3D one")
-        latents = unrolled.latents
-        count = count_log_prob(unrolled.presence_logits).exp().multinomial(1)
-        identity = latents.identity_log_prob.exp().flatten(0, 1).multinomial(1)
-    identity = identity.reshape(latents.scale.shape[:2])
-    row = torch.arange(number, device=identity.device)[:, None]
-    step = torch.arange(identity.shape[1], device=identity.device)
-    return Scenes(
-        identity=identity.masked_fill(step >= count, ABSENT),
-        position=latents.position[row, step, identity],
-        rotation=latents.rotation[row, step, identity],
-        scale=latents.scale[row, step, identity],
-        colour=latents.colour[row, step, identity],
-        camera=unrolled.seen.view.camera,
-        light=unrolled.seen.view.light,
-    )
+        return draw_of(unrolled).scenes
 
 
 def ghosts(

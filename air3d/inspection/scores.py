@@ -10,20 +10,22 @@ from air3d.models import Air
 from air3d.scene import Mesh
 
 
-def scene_figures(one_pass: Evaluation, refined: Evaluation, steps: int) -> dict[str, str]:
-    """Say how well scenes of one test set were inferred, before and after refinement."""
-    before, after = _scenes(one_pass), _scenes(refined)
+def scene_figures(one_pass: Evaluation, searched: Evaluation) -> dict[str, str]:
+    """Say how well scenes of one test set were inferred, by one pass and by a search after it."""
+    before, after = _scenes(one_pass), _scenes(searched)
     return {
-        "identity right": percent(after.identity_accuracy),
+        "all right (count, kinds, places), one pass": percent(before.all_right),
+        "all right, after a search": percent(after.all_right),
+        "number of objects right, after a search": percent(after.count.accuracy),
+        "identity right, after a search": percent(after.identity_accuracy),
         "position error (median), one pass": percent(before.position_in_diameters.median),
-        f"position error, after {steps} refinement steps": percent(
-            after.position_in_diameters.median
-        ),
+        "position error, after a search": percent(after.position_in_diameters.median),
         "rotation error (median, up to symmetry), one pass": _degrees(
             before.rotation_degrees.median
         ),
-        f"rotation error, after {steps} refinement steps": _degrees(after.rotation_degrees.median),
-        "time per image, refinement included": f"{1000 / refined.images_per_second:.0f} ms",
+        "rotation error, after a search": _degrees(after.rotation_degrees.median),
+        "time per image, one pass": f"{1000 / one_pass.images_per_second:.1f} ms",
+        "time per image, with a search": f"{1000 / searched.images_per_second:.0f} ms",
     }
 
 
