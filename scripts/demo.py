@@ -158,7 +158,7 @@ def write_report(
     canvases = canvas_examples(digits.test_set, digits.evaluation, SHOWN_CANVASES)
     sections = [
         report.figures_section(
-            "3D: which object, where, how turned",
+            "3D: which objects, where, how turned",
             scenes.figures,
             f"On {len(scenes.test_set)} scenes rendered for this report with seed {origin.seed}. "
             "A position error is a share of the object's diameter.",
@@ -190,8 +190,8 @@ def write_report(
     report.write_report(
         path,
         title="From images to objects",
-        lead="A network looks at a picture and says which object it shows, where it stands and how "
-        "it is turned; a differentiable renderer then makes the answer exact. All it was given "
+        lead="A network looks at a picture and says which objects it shows, where they stand and how "
+        "they are turned; a differentiable renderer then makes the answer exact. All it was given "
         "to learn from are meshes and a scene file: nobody labelled an image.",
         sections=sections,
         footer=f"{origin.command} · seed {origin.seed} · commit {origin.commit or 'unknown'} · "
