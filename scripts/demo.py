@@ -190,9 +190,9 @@ def write_report(
     report.write_report(
         path,
         title="From images to objects",
-        lead="A network looks at a picture and says which objects it shows, where they stand and how "
-        "they are turned; a differentiable renderer then makes the answer exact. All it was given "
-        "to learn from are meshes and a scene file: nobody labelled an image.",
+        lead="A network looks at a picture and says which objects it shows, where they stand and "
+        "how they are turned; a differentiable renderer then makes the answer exact. All it was "
+        "given to learn from are meshes and a scene file: nobody labelled an image.",
         sections=sections,
         footer=f"{origin.command} · seed {origin.seed} · commit {origin.commit or 'unknown'} · "
         f"{origin.processor}, {origin.cores} cores · {origin.time}",
