@@ -18,7 +18,7 @@ from air3d.models.latents import windows_of
 from air3d.models.poses import TrueObjects
 from air3d.models.search import PlaceMixture
 from air3d.models.yaw import YawMixture, symmetry_orders
-from air3d.objectives import count_log_prior, enumerate_hypotheses
+from air3d.objectives import count_log_prior, enumerate_swaps
 from air3d.scene import View, ViewPrior, known_view, load_assets, load_scene, upright_scenes
 
 SMALL_SCENE = SceneConfig(
@@ -180,7 +180,9 @@ def test_likelihood_of_a_hypothesis_is_that_of_its_rendered_scene(scene_model):
     images = torch.rand(2, 3, 64, 64)
     unrolled = scene_model.mode(images)
     latents, view = unrolled.latents, vars(known_view(scene_model.spec))
-    scores = scene_model.decoder.log_likelihood(images, unrolled, enumerate_hypotheses(1, 3))
+    drawn = torch.zeros(2, 1, dtype=torch.int64)
+    hypotheses = enumerate_swaps(1, 3)
+    scores = scene_model.decoder.log_likelihood(images, unrolled, hypotheses, drawn)
     for k in range(3):
         yaw = torch.atan2(latents.rotation[:, :, k, 1, 0], latents.rotation[:, :, k, 0, 0])
         identity = torch.full((2, 1), k)
@@ -247,15 +249,15 @@ def test_every_hypothesis_of_a_crowd_is_its_rendered_scene(crowd):
     images = batch.images[:2]
     unrolled = model.mode(images)
     latents, view = unrolled.latents, vars(known_view(model.spec))
-    hypotheses = enumerate_hypotheses(3, 3)
-    scores = model.decoder.log_likelihood(images, unrolled, hypotheses)
-    step = torch.arange(3)
+    hypotheses, drawn = enumerate_swaps(3, 3), torch.tensor([[2, 0, 1], [1, 1, 0]])
+    scores = model.decoder.log_likelihood(images, unrolled, hypotheses, drawn)
+    step, row = torch.arange(3), torch.arange(2)[:, None]
     for h in torch.randperm(len(hypotheses))[:8].tolist():
-        k = hypotheses[h].clamp(min=0)
-        identity = hypotheses[h].expand(2, 3)
-        rotation = latents.rotation[:, step, k]
+        identity = torch.where(hypotheses[h] == 3, drawn, hypotheses[h])
+        k = identity.clamp(min=0)
+        rotation = latents.rotation[row, step, k]
         yaw = torch.atan2(rotation[..., 1, 0], rotation[..., 0, 0])
-        scenes = upright_scenes(identity, latents.position[:, step, k], yaw, **view)
+        scenes = upright_scenes(identity, latents.position[row, step, k], yaw, **view)
         image = model.decoder.image(scenes)[:, None]
         expected = gaussian_log_likelihood(images, image, model.decoder.noise_std)[:, 0]
         torch.testing.assert_close(scores[:, h], expected, rtol=1e-4, atol=1.0)
@@ -295,12 +297,9 @@ def test_refinement_works_where_gradients_are_off(crowd):
 
 
 def test_more_hypotheses_than_memory_are_refused(scene_model):
-    spec = scene_model.spec
-    objects = spec.objects.model_copy(update={"count": (0.1,) * 10})
-    crowded = spec.model_copy(update={"objects": objects})
-    model = build_air(crowded, SMALL_SCENE, scene_model.meshes)
-    with pytest.raises(ValueError, match="combinations of count and identities"):
-        model.elbo(torch.rand(1, 3, 64, 64), count_log_prior(crowded.count, 9))
+    images = torch.rand(1, 3, 64, 64).expand(10_000, -1, -1, -1)
+    with pytest.raises(ValueError, match="4 hypotheses each are too many"):
+        scene_model.elbo(images, count_log_prior(scene_model.spec.count, 1))
 
 
 def test_sizes_must_fit_the_scene_file(scene_spec):

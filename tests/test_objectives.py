@@ -14,10 +14,12 @@ from air3d.objectives import (
     count_log_prior,
     count_log_prob,
     enumerate_hypotheses,
+    enumerate_swaps,
     exact_elbo,
     geometric_count_log_prior,
     hypothesis_log_prob,
     sleep_objective,
+    swapped_elbo,
 )
 
 BATCH, STEPS, IDENTITIES = 4, 3, 2
@@ -120,6 +122,52 @@ def test_gradcheck(steps):
         steps.kl,
     ]
     assert torch.autograd.gradcheck(value, [t.clone().requires_grad_() for t in inputs])
+
+
+def test_swaps_around_draws_give_the_exact_elbo_on_average(steps):
+    """Value and every gradient, over all draws of the identities as often as q makes them."""
+    exact_rows, swaps = (
+        enumerate_hypotheses(STEPS, IDENTITIES),
+        enumerate_swaps(STEPS, IDENTITIES),
+    )
+    assert len(swaps) == 1 + IDENTITIES * STEPS * (STEPS + 1) // 2
+    number = {tuple(row): h for h, row in enumerate(exact_rows.tolist())}
+    prior = geometric_count_log_prior(STEPS, 0.3).double()
+    inputs = [
+        torch.randn(BATCH, len(exact_rows), dtype=torch.float64),
+        steps.presence_logits,
+        steps.identity_log_prob,
+        steps.kl,
+    ]
+    inputs = [tensor.clone().requires_grad_() for tensor in inputs]
+    likelihood, logits, identity, kl = inputs
+    terms = StepTerms(logits, identity.log_softmax(dim=-1), kl)
+    exact = exact_elbo(likelihood, terms, exact_rows, prior)
+    average = torch.zeros(BATCH, dtype=torch.float64)
+    for draw in itertools.product(range(IDENTITIES), repeat=STEPS):
+        rows = [
+            [k if m == IDENTITIES else m for m, k in zip(swap, draw, strict=True)]
+            for swap in swaps.tolist()
+        ]
+        columns = likelihood[:, [number[tuple(row)] for row in rows]]
+        q = terms.identity_log_prob[:, torch.arange(STEPS), list(draw)].sum(dim=1).exp().detach()
+        average = average + q * swapped_elbo(columns, terms, swaps, prior).value
+    torch.testing.assert_close(average, exact.value)
+    expected = torch.autograd.grad(exact.value.sum(), inputs, retain_graph=True)
+    for got, wanted in zip(torch.autograd.grad(average.sum(), inputs), expected, strict=True):
+        torch.testing.assert_close(got, wanted)
+
+
+def test_swaps_of_one_object_are_all_hypotheses(steps):
+    one = StepTerms(*(tensor[:, :1] for tensor in vars(steps).values()))
+    hypotheses = enumerate_hypotheses(1, IDENTITIES)
+    assert torch.equal(enumerate_swaps(1, IDENTITIES), hypotheses)
+    likelihood = torch.randn(BATCH, len(hypotheses), dtype=torch.float64)
+    prior = geometric_count_log_prior(1, 0.3).double()
+    exact = exact_elbo(likelihood, one, hypotheses, prior)
+    swapped = swapped_elbo(likelihood, one, hypotheses, prior)
+    for part, wanted in zip(vars(swapped).values(), vars(exact).values(), strict=True):
+        torch.testing.assert_close(part, wanted)
 
 
 def test_elbo_is_the_evidence_where_q_is_the_posterior():

@@ -60,7 +60,7 @@ def _decibels(off: Float[Tensor, "channel height width"]) -> float:
 
 def _elbo(model: Air, images: Float[Tensor, "image channel height width"]) -> Errors | None:
     """Bound every image in chunks that fit; the same random numbers whatever was drawn before."""
-    chunk = MAX_VALUES // (model.num_hypotheses * images[0].numel())
+    chunk = MAX_VALUES // (len(model.hypotheses) * images[0].numel())
     if not chunk:
         return None
     prior = count_log_prior(model.spec.count, model.max_steps)

@@ -12,7 +12,7 @@ from air3d.inference.settling import log_likelihood
 from air3d.models import Air
 from air3d.models.guide import Unrolled
 from air3d.models.latents import PoseLatents
-from air3d.objectives import count_log_prob
+from air3d.objectives import count_log_prob, draw_identities
 from air3d.scene import ABSENT, Scenes, concatenate
 
 _OF_OBJECTS = ("cost", "identity_probability", "pixel_covariance", "rotation_modes")
@@ -87,9 +87,7 @@ def mode_of(unrolled: Unrolled[PoseLatents]) -> Explanations:
 def draw_of(unrolled: Unrolled[PoseLatents]) -> Explanations:
     """Draw a count, and each object's identity, by torch's global random state."""
     count = count_log_prob(unrolled.presence_logits).exp().multinomial(1)[:, 0]
-    probability = unrolled.latents.identity_log_prob.exp()
-    identity = probability.flatten(0, 1).multinomial(1).reshape(probability.shape[:2])
-    return _explanations(unrolled, count, identity)
+    return _explanations(unrolled, count, draw_identities(unrolled.latents.identity_log_prob))
 
 
 def _explanations(

@@ -24,9 +24,12 @@ from air3d.objectives import (
     Sleep,
     StepTerms,
     TaughtSteps,
+    draw_identities,
     enumerate_hypotheses,
+    enumerate_swaps,
     exact_elbo,
     sleep_objective,
+    swapped_elbo,
 )
 from air3d.scene import GlimpseSpec, Mesh, ScenePrior, Scenes, SceneSpec, View
 
@@ -108,8 +111,12 @@ class Air(nn.Module):
         self.meshes = meshes
         self.guide = guide
         self.decoder = decoder
-        num_identities = max(1, len(meshes))
-        self.num_hypotheses = sum(num_identities**n for n in range(guide.max_steps + 1))
+        # Patches have no identity: their hypotheses are the prefixes.
+        self.hypotheses = (
+            enumerate_swaps(guide.max_steps, len(meshes))
+            if meshes
+            else enumerate_hypotheses(guide.max_steps)
+        )
 
     @property
     def max_steps(self) -> int:
@@ -145,6 +152,9 @@ class Air(nn.Module):
     ) -> Elbo:
         """Bound log p(x) of each image, with the count and the identities summed out.
 
+        In 3D the bound is of one draw of the identities, each of which is summed out in turn (see
+        :func:`~air3d.objectives.swapped_elbo`); all combinations would be too many.
+
         Args:
             images: values in [0, 1].
             count_log_prior: log p(n), n = 0..N.
@@ -152,21 +162,20 @@ class Air(nn.Module):
         Raises:
             ValueError: the images of all hypotheses would take more than ``MAX_VALUES`` numbers.
         """
-        if self.num_hypotheses * images.numel() > MAX_VALUES:
+        if len(self.hypotheses) * images.numel() > MAX_VALUES:
             raise ValueError(
-                f"elbo: {len(images)} images with {self.num_hypotheses} combinations of count and "
-                "identities each are too many to sum at once; lower --batch, or train with "
-                "--phase sleep"
+                f"elbo: {len(images)} images with {len(self.hypotheses)} hypotheses each are too "
+                "many to sum at once; lower --batch, or train with --phase sleep"
             )
-        hypotheses = enumerate_hypotheses(self.max_steps, max(1, len(self.meshes))).to(
-            images.device
-        )
+        hypotheses = self.hypotheses.to(images.device)
         unrolled = self.guide.sample(images)
         latents, seen = unrolled.latents, unrolled.seen
         steps = StepTerms(unrolled.presence_logits, latents.identity_log_prob, latents.kl)
-        log_likelihood = self.decoder.log_likelihood(images, unrolled, hypotheses)
+        drawn = draw_identities(latents.identity_log_prob)
+        log_likelihood = self.decoder.log_likelihood(images, unrolled, hypotheses, drawn)
         prior = count_log_prior.to(images.device)
-        return exact_elbo(log_likelihood, steps, hypotheses, prior, seen.kl if seen else None)
+        bound = swapped_elbo if self.meshes else exact_elbo
+        return bound(log_likelihood, steps, hypotheses, prior, seen.kl if seen else None)
 
     def sleep(self, images: Float[Tensor, "batch 3 height width"], scenes: Scenes) -> Sleep:
         """Score the scenes that made the images under the guide (3D only).

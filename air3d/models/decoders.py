@@ -13,7 +13,7 @@ from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.patches import PatchDecoder
 from air3d.objectives import NO_OBJECT
 from air3d.render import Instances, Layers, behind_objects, render_layers, render_scenes
-from air3d.render.composite import squared_error
+from air3d.render.composite import join, squared_error
 from air3d.render.images import Background
 from air3d.scene import Mesh, MeshBank, RenderSpec, Scenes, SceneSpec
 
@@ -49,8 +49,17 @@ class Decoder(nn.Module):
         images: Float[Tensor, "batch channel height width"],
         unrolled: Unrolled,
         hypotheses: Int[Tensor, "hypothesis step"],
+        drawn: Int[Tensor, "batch step"],
     ) -> Float[Tensor, "batch hypothesis"]:
-        """Return log p(x | h, z) of each hypothesis; gradients reach the latents and the view."""
+        """Return log p(x | h, z) of each hypothesis; gradients reach the latents and the view.
+
+        Args:
+            images: x.
+            unrolled: z, for every identity.
+            hypotheses: rows of identities, ``NO_OBJECT``, or the number of identities, which
+                stands for the one that was ``drawn``.
+            drawn: an identity of each step.
+        """
         raise NotImplementedError
 
 
@@ -84,6 +93,7 @@ class GlimpseDecoder(Decoder):
         images: Float[Tensor, "batch 1 height width"],
         unrolled: Unrolled[PatchLatents],
         hypotheses: Int[Tensor, "hypothesis step"],
+        drawn: Int[Tensor, "batch step"],
     ) -> Float[Tensor, "batch hypothesis"]:
         """Return log p(x | h, z) of each hypothesis; here one per prefix, in their order."""
         return gaussian_log_likelihood(images, self.prefixes(unrolled.latents), self.noise_std)
@@ -111,6 +121,7 @@ class SceneDecoder(Decoder):
         images: Float[Tensor, "batch 3 height width"],
         unrolled: Unrolled[PoseLatents],
         hypotheses: Int[Tensor, "hypothesis step"],
+        drawn: Int[Tensor, "batch step"],
     ) -> Float[Tensor, "batch hypothesis"]:
         """Return log p(x | h, z); gradients reach every candidate's latents, and the view."""
         latents, seen = unrolled.latents, unrolled.seen
@@ -130,9 +141,14 @@ class SceneDecoder(Decoder):
             light=light,
             softness=self.spec.render,
         )
+        # The drawn candidates' layers once more, after all candidates'.
+        index = torch.arange(steps) * identities + drawn.cpu()
+        layers = join([layers, layers.pick(index)])
         hypotheses = hypotheses.cpu()
         candidate = torch.arange(steps) * identities + hypotheses
-        selection = torch.where(hypotheses == NO_OBJECT, NO_OBJECT, candidate)
+        as_drawn = torch.arange(steps) + steps * identities
+        selection = torch.where(hypotheses == identities, as_drawn, candidate)
+        selection = torch.where(hypotheses == NO_OBJECT, NO_OBJECT, selection)
         background = behind_objects(self.spec, camera, light)
         error = squared_error(layers, selection, background, images.movedim(1, -1).cpu())
         return _gaussian_log_density(

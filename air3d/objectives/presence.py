@@ -39,6 +39,31 @@ def enumerate_hypotheses(max_steps: int, num_identities: int = 1) -> Int[Tensor,
     return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), max_steps)
 
 
+def enumerate_swaps(max_steps: int, num_identities: int) -> Int[Tensor, "hypothesis step"]:
+    """List hypotheses that differ from a draw of all identities in one object's, fewest first.
+
+    Each count n > 0, each of its objects and each identity is one row: that object's identity is
+    told, the other n - 1 objects hold ``num_identities``, which stands for the identity that was
+    drawn, and steps after n hold ``NO_OBJECT``. There are 1 + M N (N + 1) / 2 rows, where all
+    hypotheses are sum_n M^n.
+    """
+    rows = [[NO_OBJECT] * max_steps]
+    for count in range(1, max_steps + 1):
+        for step, identity in itertools.product(range(count), range(num_identities)):
+            row = [num_identities] * count + [NO_OBJECT] * (max_steps - count)
+            row[step] = identity
+            rows.append(row)
+    return torch.tensor(rows, dtype=torch.int64).reshape(len(rows), max_steps)
+
+
+def draw_identities(
+    identity_log_prob: Float[Tensor, "batch step identity"],
+) -> Int[Tensor, "batch step"]:
+    """Draw an identity for each step, by torch's global random state."""
+    probability = identity_log_prob.detach().exp()
+    return probability.flatten(0, 1).multinomial(1).reshape(probability.shape[:2])
+
+
 def geometric_count_log_prior(max_steps: int, per_object: float) -> Float[Tensor, " count"]:
     """Return log p(n) proportional to ``per_object ** n`` on n = 0..max_steps.
 

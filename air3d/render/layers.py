@@ -38,6 +38,16 @@ class Layers:
     log_transmittance: Float[Tensor, "*layer height width"]
     depth: Float[Tensor, "*layer height width"] | None = None
 
+    def pick(self, order: Int[Tensor, "batch slot"]) -> "Layers":
+        """Return some of each scene's layers, by their numbers; gradients go back to them."""
+        row = torch.arange(len(order), device=order.device)[:, None]
+        return Layers(
+            self.colour[row, order],
+            self.log_weight[row, order],
+            self.log_transmittance[row, order],
+            None if self.depth is None else self.depth[row, order],
+        )
+
     def unflatten(self, batch: int, objects: int) -> "Layers":
         """Return a backend's layers by batch and object."""
         sizes = (batch, objects)
