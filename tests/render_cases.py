@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import trimesh
 from conftest import ROOT
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -21,7 +22,7 @@ from air3d.render import (
     directional_light,
     render_layers,
 )
-from air3d.scene import Mesh, MeshBank, load_mesh
+from air3d.scene import Mesh, MeshBank, load_mesh, make_mesh
 from air3d.scene.spec import RenderSpec
 
 LIGHT = directional_light((0.5, -0.4, 0.8), ambient=0.4, diffuse=0.6)
@@ -122,6 +123,16 @@ def shipped_meshes() -> tuple[Mesh, ...]:
     return tuple(load_mesh(ROOT / "assets" / "meshes" / f"{name}.ply") for name in NAMES)
 
 
+def coarse_meshes() -> tuple[Mesh, ...]:
+    """Return the same, but for a sphere of 320 faces, which fragments have room for."""
+    cube, _, cylinder = shipped_meshes()
+    solid = trimesh.creation.icosphere(subdivisions=2, radius=0.2)
+    vertices = torch.tensor(solid.vertices, dtype=torch.float32)
+    colours = torch.tensor([0.12, 0.25, 0.8]).expand(len(vertices), 3)
+    sphere = make_mesh(vertices, torch.tensor(solid.faces), colours, name="blue_sphere")
+    return cube, sphere, cylinder
+
+
 def camera(image_size: tuple[int, int], field_of_view: float = 0.68) -> Camera:
     """Return a camera that looks down at the origin from 3.2 m."""
     world_to_camera = look_at(torch.tensor([0.0, -2.6, 1.9]), torch.tensor([0.0, 0.0, 0.1]))
@@ -137,7 +148,7 @@ def random_scene(seed: int, batch: int, objects: int, image_size: tuple[int, int
     turn = torch.linalg.qr(random[..., :3]).Q
     turn = turn * torch.linalg.det(turn)[..., None, None]
     return Scene(
-        bank=MeshBank.pack(shipped_meshes()),
+        bank=MeshBank.pack(coarse_meshes()),
         identity=torch.randint(3, (batch, objects), generator=generator),
         poses=rigid_transform(turn, 0.35 * random[..., 3]),
         camera=camera(image_size),

@@ -82,7 +82,7 @@ def test_every_figure_of_an_open_scene_is_told(tmp_path, new):
         "average precision, BOP24",
         "add s, diameters",
         "PSNR",
-        "ELBO: - nats",
+        "ELBO: ",
         "90 % region",
         "expected calibration error",
         "with a kind repeated",

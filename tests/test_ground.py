@@ -10,9 +10,9 @@ import torch
 from render_cases import (
     SOFT,
     camera,
+    coarse_meshes,
     mesh,
     one_thread,  # noqa: F401 (a fixture)
-    shipped_meshes,
 )
 from torch import Tensor
 
@@ -283,7 +283,7 @@ def test_a_checkerboard_tells_the_azimuth(ground):
 
 def on_the_table(view: Camera) -> Layers:
     """Return the shipped meshes, standing, and then the plane that they stand on."""
-    meshes = shipped_meshes()
+    meshes = coarse_meshes()
     heights = [kind.rest_height for kind in meshes]
     where = torch.tensor([[-0.5, 0.0, 0.0], [0.05, -0.35, 0.0], [0.5, 0.15, 0.0]])
     where[:, 2] = torch.tensor(heights)

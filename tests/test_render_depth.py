@@ -4,7 +4,7 @@ import math
 
 import pytest
 import torch
-from render_cases import camera, random_scene, shipped_meshes
+from render_cases import camera, coarse_meshes, random_scene
 
 from air3d.geometry import project, rigid_transform, transform_points
 from air3d.render import Instances, reference, render_depth
@@ -27,7 +27,7 @@ def test_depth_agrees_with_the_reference(seed):
 
 def test_depth_of_a_sphere_is_where_its_rays_meet_it():
     """Within the sphere's facets; every pixel inside the outline is covered: no holes."""
-    bank = MeshBank.pack(shipped_meshes()[1:2]).to(dtype=torch.float64)
+    bank = MeshBank.pack(coarse_meshes()[1:2]).to(dtype=torch.float64)
     centre = torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
     pose = rigid_transform(torch.eye(3, dtype=torch.float64), centre)[None, None]
     view = camera((64, 80), field_of_view=0.2).to(dtype=torch.float64)

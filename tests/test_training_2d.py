@@ -31,7 +31,7 @@ def test_the_elbo_overfits_one_batch_of_canvases():
     model = build_air(spec, sizes)
     optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
     last = []
-    for iteration in range(300):
+    for iteration in range(400):
         prior = annealed_count_log_prior(3, iteration, half_life=100.0, floor=0.01)
         loss = elbo_loss(model, images, prior)
         optimiser.zero_grad()
