@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-GOLDEN = math.sqrt(2.0)
+PHI = math.sqrt(2.0)
 PSI = 1.533751168755204288118041
-"""The positive root of x^4 = x + 4, the other of the spirals' two ratios."""
+"""The positive root of x^4 = x + 4, with ``PHI`` the spirals' two ratios."""
 
 
 def rotation_of(vector: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3 3"]:
@@ -76,6 +76,6 @@ def spread_rotations(number: int) -> Float[Tensor, "number 3 3"]:
     step = torch.arange(number, dtype=torch.float64) + 0.5
     share, turns = step / number, 2 * math.pi * step
     inner, outer = share.sqrt(), (1 - share).sqrt()
-    first, second = turns / GOLDEN, turns / PSI
+    first, second = turns / PHI, turns / PSI
     parts = [inner * first.sin(), inner * first.cos(), outer * second.sin(), outer * second.cos()]
     return rotation_of_quaternion(torch.stack(parts, dim=-1))

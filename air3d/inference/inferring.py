@@ -47,7 +47,8 @@ def infer(
 def search(model: Air, images: Tensor, explained: Explanations, effort: Effort) -> Explanations:
     """Look for likelier explanations of images than those at hand."""
     decoder = model.scene_decoder
-    explained = best_of_draws(model, images, explained, effort.samples)
+    if effort.samples:
+        explained = best_of_draws(model, images, explained, effort.samples)
     if effort.refine_steps:
         lit = explained.at(try_lights(decoder, images, explained.scenes))
         scenes = try_rotations(decoder, images, lit)

@@ -16,7 +16,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.geometry import unproject_to_plane, yaw_rotation
+from air3d.geometry import yaw_rotation
 from air3d.inference.explanations import Explanations, join, score
 from air3d.inference.proposals import propose
 from air3d.inference.settling import settle, settle_object
@@ -225,10 +225,8 @@ def _cleared(
     puzzle: Puzzle, order: Int[Tensor, "batch slot"], centre: Float[Tensor, "batch 2"]
 ) -> Int[Tensor, "batch slot"]:
     """Leave out what stands near the place on the plane that is seen at ``centre``."""
-    head, scenes = puzzle.model.pose_head, puzzle.explained.scenes
-    pixels = ((centre + 1) * head.half_image)[:, None]
-    height = head.rest_height.mean().expand(len(centre), 1)
-    place = unproject_to_plane(scenes.camera, pixels, height)
+    scenes = puzzle.explained.scenes
+    place = puzzle.model.pose_head.place_at(centre, scenes.camera)[:, None]
     away = torch.linalg.vector_norm((scenes.position - place)[..., :2], dim=-1)
     largest = max(mesh.diameter for mesh in puzzle.model.meshes)
     return order.masked_fill(away < CLEARED * largest, ABSENT)

@@ -303,9 +303,15 @@ class PoseHead(Head):
 
     def depth_at(self, centre: Float[Tensor, "batch 2"], camera: Camera) -> Float[Tensor, " batch"]:
         """Return the depth (metres) of an object of middle height whose origin is seen there."""
+        return project(camera, self.place_at(centre, camera)[:, None]).depth[:, 0]
+
+    def place_at(
+        self, centre: Float[Tensor, "batch 2"], camera: Camera
+    ) -> Float[Tensor, "batch 3"]:
+        """Return where (world, metres) the origin of such an object is."""
         pixels = ((centre + 1) * self.half_image)[:, None]
         height = self.rest_height.mean().expand(len(centre), 1)
-        return project(camera, unproject_to_plane(camera, pixels, height)).depth[:, 0]
+        return unproject_to_plane(camera, pixels, height)[:, 0]
 
     def _window(self, centre: Float[Tensor, "batch 2"], camera: Camera) -> tuple[Windows, Tensor]:
         """Return the window around a place in the image, and the axes of its line of sight."""

@@ -85,14 +85,7 @@ def exact_elbo(
     expected_likelihood = (q * log_likelihood).sum(dim=1)
     kl_discrete = (q * (log_q - log_prior)).sum(dim=1)
     kl_latents = (q * _sum_over_present(steps.kl, hypotheses)).sum(dim=1)
-    if view_kl is not None:
-        kl_latents = kl_latents + view_kl
-    return Elbo(
-        value=expected_likelihood - kl_discrete - kl_latents,
-        log_likelihood=expected_likelihood,
-        kl_discrete=kl_discrete,
-        kl_latents=kl_latents,
-    )
+    return _of_parts(expected_likelihood, kl_discrete, kl_latents, view_kl)
 
 
 def swapped_elbo(
@@ -135,14 +128,19 @@ def swapped_elbo(
     kl_discrete = (q_count * (log_count - count_log_prior)).sum(dim=1)
     kl_discrete = kl_discrete + (reached * kl_identity).sum(dim=1)
     kl_latents = (reached * (q_identity * steps.kl).sum(dim=-1)).sum(dim=1)
-    if view_kl is not None:
-        kl_latents = kl_latents + view_kl
-    return Elbo(
-        value=expected_likelihood - kl_discrete - kl_latents,
-        log_likelihood=expected_likelihood,
-        kl_discrete=kl_discrete,
-        kl_latents=kl_latents,
-    )
+    return _of_parts(expected_likelihood, kl_discrete, kl_latents, view_kl)
+
+
+def _of_parts(
+    log_likelihood: Float[Tensor, " batch"],
+    kl_discrete: Float[Tensor, " batch"],
+    kl_of_objects: Float[Tensor, " batch"],
+    view_kl: Float[Tensor, " batch"] | None,
+) -> Elbo:
+    """Put a bound together."""
+    kl_latents = kl_of_objects if view_kl is None else kl_of_objects + view_kl
+    value = log_likelihood - kl_discrete - kl_latents
+    return Elbo(value, log_likelihood, kl_discrete, kl_latents)
 
 
 def _sum_over_present(
