@@ -104,7 +104,7 @@ def test_taught_and_drawn_densities_agree(model):
     encoded = model.guide.encoder(images)
     seen = model.guide.viewer.sample(encoded.features)
     observation, camera = Observation(images, encoded.map, seen), seen.view.camera
-    look = head.look(observation, state, head.trace(torch.zeros(6, head.num_memory)))
+    look = head.look(observation.places, state, head.trace(torch.zeros(6, head.num_memory)))
     # One component of the search: all agree on where the glimpse is read.
     look.search.log_weight.data[:, 1:] = -100.0
     drawn = head.mode(observation, look)

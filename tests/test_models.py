@@ -16,9 +16,8 @@ from air3d.models.decoders import gaussian_log_likelihood
 from air3d.models.guide import Observation
 from air3d.models.latents import windows_of
 from air3d.models.poses import TrueObjects
-from air3d.models.search import PlaceMixture
 from air3d.models.yaw import YawMixture, symmetry_orders
-from air3d.objectives import count_log_prior, enumerate_swaps
+from air3d.objectives import count_log_prior, count_log_prob, enumerate_swaps
 from air3d.scene import View, ViewPrior, known_view, load_assets, load_scene, upright_scenes
 
 SMALL_SCENE = SceneConfig(
@@ -144,7 +143,7 @@ def test_taught_and_drawn_densities_agree(scene_spec, scene_model):
     encoded = scene_model.guide.encoder(images)
     seen = scene_model.guide.viewer.sample(encoded.features)
     observation, camera = Observation(images, encoded.map, seen), seen.view.camera
-    look = head.look(observation, state, head.trace(torch.zeros(6, head.num_memory)))
+    look = head.look(observation.places, state, head.trace(torch.zeros(6, head.num_memory)))
     # All agree on where the glimpse is read.
     sure = 100.0 * torch.nn.functional.one_hot(look.search.mode(), 256)
     look = dataclasses.replace(look, search=dataclasses.replace(look.search, log_weight=sure))
@@ -263,6 +262,28 @@ def test_every_hypothesis_of_a_crowd_is_its_rendered_scene(crowd):
         torch.testing.assert_close(scores[:, h], expected, rtol=1e-4, atol=1.0)
 
 
+def test_the_mode_ends_where_no_object_is_left(crowd, monkeypatch):
+    """All that is found is as if every step were taken, and so is the count, up to the doubt."""
+    model, batch = crowd
+    guide = model.guide
+    torch.manual_seed(7)
+    state = dict(guide.presence.state_dict())
+    torch.nn.init.normal_(guide.presence.weight, std=3.0)
+    torch.nn.init.constant_(guide.presence.bias, -1.0)
+    with torch.no_grad():
+        some = model.mode(batch.images)
+        monkeypatch.setattr("air3d.models.guide.DOUBT", 0.0)
+        every = model.mode(batch.images)
+    guide.presence.load_state_dict(state)
+    reached = every.presence_logits.sigmoid().cumprod(dim=1)
+    taken, there = some.presence_logits.isfinite(), reached >= 0.01
+    assert torch.equal(taken[:, 1:], there[:, :-1]) and 0 < there.sum() < there.numel()
+    torch.testing.assert_close(some.presence_logits[taken], every.presence_logits[taken])
+    torch.testing.assert_close(some.latents.position[there], every.latents.position[there])
+    counts = [count_log_prob(found.presence_logits).exp() for found in (some, every)]
+    torch.testing.assert_close(counts[0], counts[1], atol=0.01, rtol=0.0)
+
+
 def test_a_crowd_is_taught_bounded_inferred_and_refined(crowd):
     model, batch = crowd
     assert torch.isfinite(model.sleep(batch.images, batch.scenes).value).all()
@@ -374,9 +395,7 @@ def test_a_search_knows_what_was_found_and_its_density_is_one(laid_table):
         )
         axis = (torch.arange(300) + 0.5) / 100 - 1.5
         grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).reshape(-1, 2)
-        one = PlaceMixture(
-            *(part[:1].expand(len(grid), -1, *part.shape[2:]) for part in vars(mixture).values())
-        )
+        one = mixture[torch.zeros(len(grid), dtype=torch.int64)]
         mass = one.joint_log_prob(grid).exp().sum() / 100**2
     assert mass.item() == pytest.approx(1.0, abs=0.02)
     assert evidence.shape == (8, head.num_evidence)

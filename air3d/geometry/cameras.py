@@ -137,9 +137,13 @@ def _camera_rays(
     camera: Camera, pixels: Float[Tensor, "batch point 2"]
 ) -> Float[Tensor, "batch point 3"]:
     """Return the direction in which each pixel looks in the camera's axes, with z = 1."""
-    ones = torch.ones_like(pixels[..., :1])
-    inverse = torch.linalg.inv(camera.intrinsics)
-    return torch.cat([pixels, ones], dim=-1) @ inverse.transpose(-1, -2)
+    # By hand: LAPACK inverts a batch of 3x3 matrices one by one.
+    (focal_x, skew, u), (_, focal_y, v) = (
+        row[..., None].unbind(dim=1) for row in camera.intrinsics[:, :2].unbind(dim=1)
+    )
+    y = (pixels[..., 1] - v) / focal_y
+    x = (pixels[..., 0] - u - skew * y) / focal_x
+    return torch.stack([x, y, torch.ones_like(x)], dim=-1)
 
 
 def sight_frames(
@@ -185,12 +189,8 @@ def plane_log_det(
     """
     rotation, translation = camera.world_to_camera[:, :3, :3], camera.world_to_camera[:, :3, 3]
     offset = points[..., 2, None] * rotation[:, None, :, 2] + translation[:, None]
-    first = rotation[:, None, :, 0].expand_as(offset)
-    second = rotation[:, None, :, 1].expand_as(offset)
-    columns = torch.stack([first, second, offset], dim=-1)
-    log_det = (
-        torch.linalg.det(columns).abs().log()
-        + torch.linalg.det(camera.intrinsics).abs().log()[:, None]
-    )
+    normal = torch.linalg.cross(rotation[..., 0], rotation[..., 1])[:, None]
+    area = (normal * offset).sum(dim=-1) * camera.intrinsics[:, None, [0, 1], [0, 1]].prod(dim=-1)
+    log_det = area.abs().log()
     depth = transform_points(camera.world_to_camera, points)[..., 2]
     return log_det - 3 * depth.abs().log()

@@ -193,7 +193,8 @@ class Air(nn.Module):
         row, step = (steps <= scenes.count[:, None]).nonzero(as_tuple=True)
         told = viewer.told(View(scenes.camera, scenes.light))
         observation = Observation(images, encoded.map, told)
-        look = head.look(observation[row], states[row, step], traces[row, step])
+        assert encoded.map is not None
+        look = head.look(encoded.map[row], states[row, step], traces[row, step])
         presence = torch.zeros_like(states[..., 0])
         presence = presence.index_put((row, step), self.guide.presence_logits(look))
         found = (step < scenes.count[row]).nonzero()[:, 0]

@@ -1,5 +1,6 @@
 """The guide q(z | x): AIR's recurrent inference network, one object per step."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
@@ -9,10 +10,13 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from air3d.models.encoder import Encoded
-from air3d.models.latents import Latents, Remembered, stack_steps
+from air3d.models.latents import Latents, Remembered, replace_rows, stack_steps
 from air3d.models.views import SeenView, ViewHead
 
 Draw = TypeVar("Draw", bound=Remembered)
+
+DOUBT = 0.01
+"""A step that is less probable to be reached than this is not looked at for the mode."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,10 @@ class Look:
     state: Float[Tensor, "batch state"]
     evidence: Float[Tensor, "batch evidence"]
 
+    def __getitem__(self, rows: Int[Tensor, " row"]) -> "Look":
+        """Return the looks at some of the images."""
+        return Look(self.state[rows], self.evidence[rows])
+
 
 class Head(nn.Module):
     """What finds one object, given the recurrent state: patches in 2D, poses in 3D.
@@ -63,8 +71,8 @@ class Head(nn.Module):
         """Return what an object leaves for all later steps to see; traces add up."""
         raise NotImplementedError
 
-    def look(self, observation: Observation, state: Tensor, trace: Tensor) -> Look:
-        """Look round for the next object, knowing the traces of those before it."""
+    def look(self, places: Tensor | None, state: Tensor, trace: Tensor) -> Look:
+        """Look round for the next object in the encoder's map, knowing the traces before it."""
         raise NotImplementedError
 
     def sample(self, observation: Observation, look: Look) -> Latents:
@@ -138,10 +146,14 @@ class Guide(nn.Module):
         return self._unroll(encoded, Observation(images, encoded.map, seen), self.head.sample)
 
     def mode(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
-        """Take all N steps, each object's mode given the view's mode and the objects before it."""
+        """Take each step's mode given the view's mode and the objects before it.
+
+        An image's steps end where a further object is less probable than ``DOUBT``.
+        """
         encoded = self.encoder(images)
         seen = self.viewer.mode(encoded.features) if self.viewer else None
-        return self._unroll(encoded, Observation(images, encoded.map, seen), self.head.mode)
+        observation = Observation(images, encoded.map, seen)
+        return self._unroll(encoded, observation, self.head.mode, DOUBT)
 
     def states(
         self,
@@ -169,17 +181,34 @@ class Guide(nn.Module):
         encoded: Encoded,
         observation: Observation,
         draw: Callable[[Observation, Look], Draw],
+        doubt: float = 0.0,
     ) -> Unrolled[Draw]:
-        features = encoded.features
+        """Look for as many objects as there are with a probability of at least ``doubt``.
+
+        Beyond them presence is ruled out, and the latents are those of the step before.
+        """
+        features, places = encoded.features, encoded.map
+        every = torch.arange(len(features), device=features.device)
+        reached = torch.ones_like(features[:, 0])
         memory = features.new_zeros(len(features), self.head.num_memory)
         trace = torch.zeros_like(self.head.trace(memory))
         state = None
         logits, draws = [], []
         for _ in range(self.max_steps):
             state = self.cell(torch.cat([features, memory], dim=1), state)
-            look = self.head.look(observation, state[0], trace)
-            logits.append(self.presence_logits(look))
-            draws.append(draw(observation, look))
+            row = every[reached >= doubt]
+            map_ = None if places is None else places[row]
+            look = self.head.look(map_, state[0][row], trace[row])
+            ruled_out = torch.full_like(reached, -math.inf)
+            logits.append(ruled_out.index_copy(0, row, self.presence_logits(look)))
+            reached = reached * logits[-1].sigmoid()
+            if not draws:
+                draws.append(draw(observation, look))
+            elif len(there := (reached[row] >= doubt).nonzero()[:, 0]):
+                found = draw(observation[row[there]], look[there])
+                draws.append(replace_rows(draws[-1], row[there], found))
+            else:
+                draws.append(draws[-1])
             memory = draws[-1].memory
             trace = trace + self.head.trace(memory)
         return Unrolled(torch.stack(logits, dim=1), stack_steps(draws), observation.seen)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.models.attention import Windows
@@ -95,6 +95,14 @@ def windows_of(z_where: Float[Tensor, "batch 3"], image_size: tuple[int, int]) -
 
 
 Step = TypeVar("Step")
+
+
+def replace_rows(old: Step, row: Int[Tensor, " row"], new: Step) -> Step:
+    """Put the latents of some of a step's images in the place of theirs, field by field."""
+    kind = type(old)
+    fields = [field.name for field in dataclasses.fields(kind)]  # type: ignore[arg-type]
+    replaced = {name: getattr(old, name).index_copy(0, row, getattr(new, name)) for name in fields}
+    return kind(**replaced)
 
 
 def stack_steps(steps: Sequence[Step]) -> Step:

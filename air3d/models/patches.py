@@ -63,7 +63,7 @@ class PatchHead(Head):
         """Leave nothing: later steps go by the recurrent state alone."""
         return memory[..., :0]
 
-    def look(self, observation: Observation, state: Tensor, trace: Tensor) -> Look:
+    def look(self, places: Tensor | None, state: Tensor, trace: Tensor) -> Look:
         """Take the state for all there is to see."""
         return Look(state, state[:, :0])
 

@@ -97,8 +97,7 @@ class PoseLook(Look):
 
     def __getitem__(self, rows: Tensor) -> "PoseLook":
         """Return the looks at some of the images."""
-        search = PlaceMixture(*(part[rows] for part in vars(self.search).values()))
-        return PoseLook(self.state[rows], self.evidence[rows], search)
+        return PoseLook(self.state[rows], self.evidence[rows], self.search[rows])
 
 
 class PoseHead(Head):
@@ -165,10 +164,10 @@ class PoseHead(Head):
         """Leave a mark on the map where the object is."""
         return self.search.trace(memory[..., -2:])
 
-    def look(self, observation: Observation, state: Tensor, trace: Tensor) -> PoseLook:
+    def look(self, places: Tensor | None, state: Tensor, trace: Tensor) -> PoseLook:
         """Search the map for the next object."""
-        assert observation.places is not None, "an encoder of scenes hands out a map"
-        search, evidence = self.search(observation.places, trace, state)
+        assert places is not None, "an encoder of scenes hands out a map"
+        search, evidence = self.search(places, trace, state)
         return PoseLook(state, evidence, search)
 
     def posterior(
@@ -188,7 +187,7 @@ class PoseHead(Head):
         direction = [azimuth[:, None].cos(), azimuth[:, None].sin()]
         around = self.surroundings(seen, azimuth)
         context = torch.cat([features, windows.centre, *direction, around, state], 1)
-        out = self.tell(context).reshape(len(images), self.num_identities, -1)
+        out = self.tell(context).unflatten(1, (self.num_identities, sum(self.sizes)))
         logits, place, rotation, appearance = out.split(self.sizes, dim=-1)
         scale = nn.functional.softplus(place[..., 2:4] - 2.0) + 3e-3
         tril = torch.diag_embed(scale)

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.distributions import Normal
 
@@ -16,13 +16,33 @@ class PlaceMixture:
 
     Attributes:
         log_weight: normalised [B, C].
-        mean: of each component, normalised pixels [B, C, 2].
-        std: of each component, normalised pixels [B, C, 2].
+        offset: where a component's mean lies from its place's middle, before it is bounded by the
+            side of a place [B, C, 2].
+        spread: of each component, before it is made a standard deviation [B, C, 2].
+        centres: middles of the places, normalised pixels [C, 2].
+        cell: sides of a place, normalised pixels [2].
     """
 
     log_weight: Float[Tensor, "batch cell"]
-    mean: Float[Tensor, "batch cell 2"]
-    std: Float[Tensor, "batch cell 2"]
+    offset: Float[Tensor, "batch cell 2"]
+    spread: Float[Tensor, "batch cell 2"]
+    centres: Float[Tensor, "cell 2"]
+    cell: Float[Tensor, "2"]
+
+    def __getitem__(self, rows: Shaped[Tensor, " row"]) -> "PlaceMixture":
+        """Return the mixtures of some of the images."""
+        parts = self.log_weight[rows], self.offset[rows], self.spread[rows]
+        return PlaceMixture(*parts, self.centres, self.cell)
+
+    @property
+    def mean(self) -> Float[Tensor, "batch cell 2"]:
+        """Means of all components, normalised pixels."""
+        return self.centres + self.cell * self.offset.tanh()
+
+    @property
+    def std(self) -> Float[Tensor, "batch cell 2"]:
+        """Standard deviations of all components, normalised pixels."""
+        return self.cell * (0.02 + self.spread.sigmoid())
 
     def joint_log_prob(self, place: Float[Tensor, "batch 2"]) -> Float[Tensor, "batch cell"]:
         """Return log q(component, place); gradients reach all but ``place``."""
@@ -31,7 +51,8 @@ class PlaceMixture:
 
     def at(self, component: Int[Tensor, " batch"]) -> Float[Tensor, "batch 2"]:
         """Return the means of one component each."""
-        return self.mean[torch.arange(len(component), device=component.device), component]
+        offset = self.offset[torch.arange(len(component), device=component.device), component]
+        return self.centres[component] + self.cell * offset.tanh()
 
     def mode(self) -> Int[Tensor, " batch"]:
         """Return the likeliest components."""
@@ -52,6 +73,7 @@ class Search(nn.Module):
     """
 
     centres: Tensor
+    cell: Tensor
 
     def __init__(self, state_size: int, map_channels: int, map_size: tuple[int, int]):
         super().__init__()
@@ -63,6 +85,7 @@ class Search(nn.Module):
         self.compare = Convolutions(nn.ReLU(), mix, nn.ReLU())
         self.point = nn.Conv2d(map_channels, 5, 1)
         self.register_buffer("centres", cell_centres(*map_size), persistent=False)
+        self.register_buffer("cell", 2.0 / torch.tensor(map_size[::-1]), persistent=False)
 
     def forward(
         self,
@@ -80,16 +103,14 @@ class Search(nn.Module):
         wanted = self.want(state)[:, :, None, None]
         hidden = self.compare(places + self.mark(found[:, None]) + wanted)
         out = self.point(hidden).flatten(2).movedim(1, 2)
-        cell = 2.0 / self.centres.new_tensor(self.map_size[::-1])
-        mixture = PlaceMixture(
-            log_weight=out[..., 0].log_softmax(dim=1),
-            mean=self.centres + cell * torch.tanh(out[..., 1:3]),
-            std=cell * (0.02 + torch.sigmoid(out[..., 3:5])),
-        )
+        log_weight = out[..., 0].log_softmax(dim=1)
+        mixture = PlaceMixture(log_weight, out[..., 1:3], out[..., 3:5], self.centres, self.cell)
         return mixture, hidden.flatten(2).amax(dim=2)
 
     def trace(self, place: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch height width"]:
         """Return a bump of a map's size around a place that was found (normalised pixels)."""
-        cell = 2.0 / self.centres.new_tensor(self.map_size[::-1])
-        away = (place[..., None, :] - self.centres) / cell
-        return (-0.5 * away.square().sum(dim=-1)).exp().unflatten(-1, self.map_size)
+        centres = self.centres.unflatten(0, self.map_size)
+        across = (place[..., :1] - centres[0, :, 0]) / self.cell[0]
+        down = (place[..., 1:] - centres[:, 0, 1]) / self.cell[1]
+        bumps = [(-0.5 * away.square()).exp() for away in (down, across)]
+        return bumps[0][..., :, None] * bumps[1][..., None, :]
