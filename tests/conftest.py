@@ -1,4 +1,4 @@
-"""What all tests share: shapes are checked at run time, and few threads are used."""
+"""What all tests share: shapes are checked at run time, and one thread is used."""
 
 import os
 import re
@@ -9,18 +9,16 @@ import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+# Tests work on small arrays and pytest has a worker per core: threads that share a core spin while
+# they wait. Said before numpy and torch are imported; workers and scripts inherit it.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import beartype
 import beartype.roar
 import hypothesis
 import jaxtyping
 import pytest
-
-# Tests work on small arrays, where threads beyond two cost more than they bring, and beyond one
-# where pytest has a worker per core. This must come before torch and numba are imported; scripts
-# that tests start inherit it.
-THREADS = 1 if "PYTEST_XDIST_WORKER" in os.environ else min(2, os.cpu_count() or 1)
-for variable in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS"):
-    os.environ.setdefault(variable, str(THREADS))
+import torch
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -43,8 +41,6 @@ def checked(function: Callable) -> Callable:
     except beartype.roar.BeartypeDecorHintPep3119Exception:
         return function
 
-
-import torch  # noqa: E402
 
 jaxtyping.install_import_hook(_checkable_modules(), f"{__name__}.checked")
 hypothesis.settings.register_profile("air3d", deadline=None, derandomize=True, database=None)
