@@ -20,19 +20,22 @@ def _glyphs() -> Digits:
 
 
 def test_the_elbo_overfits_one_batch_of_canvases():
-    """Nats per image rise from what an empty canvas earns to nearly what noise leaves."""
+    """Nats per image rise from what an empty canvas earns towards what noise leaves.
+
+    A model that finds one shape of two comes at most 0.69 of the way: 9 of 13 shapes.
+    """
     spec = load_scene(ROOT / "scenes/multi_mnist.yaml")
-    canvases = make_multi_mnist(spec, _glyphs(), 24, 0)
+    canvases = make_multi_mnist(spec, _glyphs(), 12, 0)
     images = canvases.images[:, None].float() / 255
     torch.manual_seed(0)
     sizes = GlimpseConfig(
         channels=(8, 16, 16), features=64, state=64, glimpse_size=14, code=8, hidden=100
     )
     model = build_air(spec, sizes)
-    optimiser = torch.optim.Adam(model.parameters(), lr=2e-3)
+    optimiser = torch.optim.Adam(model.parameters(), lr=3e-3)
     last = []
-    for iteration in range(400):
-        prior = annealed_count_log_prior(3, iteration, half_life=100.0, floor=0.01)
+    for iteration in range(200):
+        prior = annealed_count_log_prior(3, iteration, half_life=50.0, floor=0.01)
         loss = elbo_loss(model, images, prior)
         optimiser.zero_grad()
         loss.value.backward()
@@ -40,6 +43,7 @@ def test_the_elbo_overfits_one_batch_of_canvases():
         optimiser.step()
         last = [*last[-19:], float(loss.figures["elbo"])]
     empty = gaussian_log_likelihood(images, torch.zeros_like(images)[:, None], spec.noise_std)
+    start = float(empty.mean())
     perfect = -images[0].numel() * math.log(spec.noise_std * math.sqrt(2 * math.pi))
-    assert empty.mean() < 0.1 * perfect
-    assert sum(last) / len(last) > 0.72 * perfect
+    # Of eight seeds the worst comes 0.86 of the way.
+    assert (sum(last) / len(last) - start) / (perfect - start) > 0.75
