@@ -1,5 +1,6 @@
 """What all tests share: shapes are checked at run time, and one thread is used."""
 
+import contextlib
 import os
 import re
 import runpy
@@ -69,12 +70,21 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: order.get(item.path.name, len(FIRST)))
 
 
+@contextlib.contextmanager
+def without_checks() -> Iterator[None]:
+    """Switch the checks of shapes off, as they are for users; they take a third of the time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)
+
+
 @pytest.fixture
 def as_users_run() -> Iterator[None]:
-    """Switch the checks of shapes off, as they are for users."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
+    """Run a test without checks of shapes."""
+    with without_checks():
+        yield
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from conftest import ROOT, without_checks
 
 from air3d.checkpoint import (
     STATE,
@@ -33,7 +34,6 @@ from air3d.training import (
     train,
 )
 
-ROOT = Path(__file__).resolve().parent.parent
 CHECKPOINTS = ROOT / "assets/checkpoints"
 SMALL = SceneConfig(
     channels=(8, 16, 16),
@@ -53,19 +53,20 @@ def stream():
 
 @pytest.fixture(scope="module")
 def trained(stream, tmp_path_factory):
-    """A small guide after 200 steps of sleep: a few seconds."""
+    """A small guide after 150 steps of sleep: a few seconds."""
     torch.manual_seed(0)
     model = build_air(stream.spec, SMALL, stream.meshes)
     out = tmp_path_factory.mktemp("trained")
-    train(
-        model,
-        lambda iteration: sleep_loss(model, stream.batch(iteration)),
-        TrainSettings(iterations=200, learning_rate=4e-3, warmup=30),
-        out,
-        record={"scene": "single_object"},
-        seed=0,
-        validate=lambda: {},
-    )
+    with without_checks():
+        train(
+            model,
+            lambda iteration: sleep_loss(model, stream.batch(iteration)),
+            TrainSettings(iterations=150, learning_rate=4e-3, warmup=30),
+            out,
+            record={"scene": "single_object"},
+            seed=0,
+            validate=lambda: {},
+        )
     return out
 
 
@@ -84,8 +85,8 @@ def test_short_sleep_learns_identity_place_and_turn(trained, held_out):
 
 def test_refinement_brings_objects_home(trained, held_out):
     model = load_model(trained)
-    some = held_out.first(40)
-    refined = evaluate(model, some, effort=Effort(refine_steps=40)).metrics
+    some = held_out.first(20)
+    refined = evaluate(model, some, effort=Effort(refine_steps=30)).metrics
     assert refined.position_in_diameters.median < 0.004
     before = infer(model, some.images)
     after = infer(model, some.images, effort=Effort(refine_steps=5))
@@ -102,9 +103,10 @@ def test_the_true_scene_explains_its_image(trained, held_out):
 
 
 def test_wake_raises_the_elbo(trained, stream, tmp_path):
+    """Of the images that it trains on; of four seeds the least gain was 2,000 nats."""
     model = load_model(trained)
     prior = count_log_prior(model.spec.count, model.max_steps)
-    images = stream.batch(10_000).images
+    images = stream.batch(10_000).images[:16]
 
     def bound() -> float:
         torch.manual_seed(0)
@@ -114,19 +116,19 @@ def test_wake_raises_the_elbo(trained, stream, tmp_path):
     before = bound()
     train(
         model,
-        lambda iteration: elbo_loss(model, stream.batch(iteration).images, prior),
-        TrainSettings(iterations=60, learning_rate=1e-3, warmup=5),
+        lambda iteration: elbo_loss(model, images, prior),
+        TrainSettings(iterations=30, learning_rate=1e-3, warmup=5),
         tmp_path,
         record={},
         seed=0,
         validate=lambda: {},
     )
-    assert bound() > before
+    assert bound() > before + 500
 
 
 def test_metrics_and_checkpoint_are_left_behind(trained):
     lines = [json.loads(line) for line in (trained / "metrics.jsonl").read_text().splitlines()]
-    assert [line["iteration"] for line in lines] == [50, 100, 150, 200, 200]
+    assert [line["iteration"] for line in lines] == [50, 100, 150, 150]
     assert lines[-2]["objective"] > lines[0]["objective"]
     model = load_model(trained)
     assert model.config == SMALL
@@ -142,7 +144,7 @@ def test_a_checkpoint_can_be_moved_and_saved_again(trained, tmp_path):
 
 def test_resuming_needs_the_same_training(trained, stream):
     model = build_air(stream.spec, SMALL, stream.meshes)
-    settings = TrainSettings(iterations=201)
+    settings = TrainSettings(iterations=151)
     arguments = (model, lambda i: Loss(torch.tensor(0.0), {}), settings, trained)
     same = {"record": {"scene": "single_object"}, "seed": 0, "validate": lambda: {}}
     with pytest.raises(CheckpointError, match="was trained with another seed"):

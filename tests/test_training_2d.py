@@ -2,6 +2,7 @@
 
 import math
 
+import pytest
 import torch
 from conftest import ROOT
 
@@ -19,6 +20,7 @@ def _glyphs() -> Digits:
     return Digits(255 * shapes.to(torch.uint8), torch.arange(2), "a square and a disc")
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_the_elbo_overfits_one_batch_of_canvases():
     """Nats per image rise from what an empty canvas earns towards what noise leaves.
 

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
 import safetensors.torch
 import torch
 from conftest import ROOT
@@ -23,6 +24,7 @@ def _arguments(out: Path) -> list[str]:
     return ["--out", str(out), *options, *sizes]
 
 
+@pytest.mark.usefixtures("as_users_run")
 def test_killed_and_resumed_training_ends_at_the_same_parameters(call_script, tmp_path):
     """One process is killed; this one, which knows nothing of it, goes on."""
     whole, killed = tmp_path / "whole", tmp_path / "killed"
