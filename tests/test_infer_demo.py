@@ -19,10 +19,10 @@ from scripts import demo
 ROOT = Path(__file__).resolve().parent.parent
 
 
-@pytest.fixture
-def small_demo(tmp_path, monkeypatch):
-    """The demo with untrained models, few steps, and made-up digits."""
-    root = tmp_path / "root"
+@pytest.fixture(scope="module")
+def small_demo(tmp_path_factory):
+    """The demo with untrained models, few steps, few pictures, and made-up digits."""
+    root = tmp_path_factory.mktemp("root")
     shutil.copytree(ROOT / "scenes", root / "scenes")
     shutil.copytree(ROOT / "assets" / "meshes", root / "assets" / "meshes")
     torch.manual_seed(0)
@@ -34,19 +34,27 @@ def small_demo(tmp_path, monkeypatch):
     small = GlimpseConfig(channels=(4, 4, 4), features=8, state=8, code=4, hidden=8)
     save_model(root / "assets" / "checkpoints" / "multi_mnist", build_air(spec, small, ()), {})
     digits = Digits(torch.full((3, 28, 28), 90, dtype=torch.uint8), torch.arange(3), "squares")
-    monkeypatch.setattr(demo, "ROOT", root)
-    monkeypatch.setattr(demo, "EFFORT", Effort(refine_steps=1))
-    monkeypatch.setattr(demo, "CANVASES", 30)
-    monkeypatch.setattr(demo, "load_digits", lambda split, folder: digits)
-    return demo
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "ROOT", root)
+        patch.setattr(demo, "EFFORT", Effort(refine_steps=1))
+        patch.setattr(demo, "CANVASES", 30)
+        patch.setattr(demo, "SHOWN_SCENES", 2)
+        patch.setattr(demo, "SHOWN_VIEWERS", 1)
+        patch.setattr(demo, "load_digits", lambda split, folder: digits)
+        yield demo
 
 
-def test_the_demo_leaves_a_report_and_its_figures(small_demo, tmp_path, capsys):
+@pytest.mark.usefixtures("as_users_run")
+def test_a_second_demo_replaces_the_first_and_leaves_a_report_and_its_figures(
+    small_demo, tmp_path, capsys
+):
     out = tmp_path / "out"
-    small_demo.main(demo.Arguments(out=out, count=7, seed=3))
+    small_demo.main(demo.Arguments(out=out, count=1, seed=0))
+    capsys.readouterr()
+    small_demo.main(demo.Arguments(out=out, count=3, seed=3))
     figures = json.loads((out / "figures.json").read_text())
     assert figures["provenance"]["seed"] == 3
-    assert figures["scenes"]["searched"]["count"]["images"] == 7
+    assert figures["scenes"]["searched"]["count"]["images"] == 3
     assert figures["digits"]["source"] == "squares"
     assert np.sum(figures["digits"]["metrics"]["confusion"]) == 30
     page = (out / "report.html").read_text(encoding="utf-8")
@@ -55,14 +63,6 @@ def test_the_demo_leaves_a_report_and_its_figures(small_demo, tmp_path, capsys):
     assert "30 canvases of up to two digits from squares" in page
     printed = capsys.readouterr().out
     assert "identity right" in printed and str((out / "report.html").resolve()) in printed
-
-
-def test_a_second_demo_replaces_the_first(small_demo, tmp_path):
-    out = tmp_path / "out"
-    small_demo.main(demo.Arguments(out=out, count=3, seed=0))
-    small_demo.main(demo.Arguments(out=out, count=4, seed=1))
-    figures = json.loads((out / "figures.json").read_text())
-    assert figures["scenes"]["searched"]["count"]["images"] == 4
 
 
 def test_the_demo_never_removes_what_it_did_not_make(small_demo, tmp_path):

@@ -103,10 +103,10 @@ def test_the_true_scene_explains_its_image(trained, held_out):
 
 
 def test_wake_raises_the_elbo(trained, stream, tmp_path):
-    """Of the images that it trains on; of four seeds the least gain was 2,000 nats."""
+    """Of the images that it trains on; of three seeds the least gain was 2,500 nats."""
     model = load_model(trained)
     prior = count_log_prior(model.spec.count, model.max_steps)
-    images = stream.batch(10_000).images[:16]
+    images = stream.batch(10_000).images[:8]
 
     def bound() -> float:
         torch.manual_seed(0)
@@ -117,7 +117,7 @@ def test_wake_raises_the_elbo(trained, stream, tmp_path):
     train(
         model,
         lambda iteration: elbo_loss(model, images, prior),
-        TrainSettings(iterations=30, learning_rate=1e-3, warmup=5),
+        TrainSettings(iterations=60, learning_rate=3e-4, warmup=5),
         tmp_path,
         record={},
         seed=0,

@@ -1,7 +1,10 @@
 """Which rotations leave a mesh as it is: found from its surface and its colours."""
 
+import functools
+import hashlib
 import itertools
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -26,6 +29,28 @@ SAME_TURN = np.pi / FINEST
 """Turns (radians) that differ by less are one."""
 
 
+@dataclass(frozen=True)
+class _Surface:
+    """A mesh by what its symmetry hangs on: the same surface, read again, is not searched again.
+
+    Attributes:
+        digest: of its numbers.
+        mesh: one that has them.
+    """
+
+    digest: bytes
+    mesh: Mesh = field(compare=False)
+
+    @classmethod
+    def of(cls, mesh: Mesh) -> "_Surface":
+        digest = hashlib.blake2b(repr(mesh.diameter).encode())
+        for part in (mesh.vertices, mesh.faces, mesh.colours, mesh.uvs, mesh.texture):
+            if part is not None:
+                digest.update(f"{part.dtype} {tuple(part.shape)}".encode())
+                digest.update(part.detach().contiguous().numpy().tobytes())
+        return cls(digest.digest(), mesh)
+
+
 def find_yaw_symmetry(mesh: Mesh) -> int | Literal["continuous"]:
     """Return k of a mesh's k-fold symmetry about its z axis (1: none), or ``"continuous"``.
 
@@ -33,7 +58,12 @@ def find_yaw_symmetry(mesh: Mesh) -> int | Literal["continuous"]:
     ``COLOUR_TOLERANCE``; details smaller than ``SPACING`` may go unseen. Symmetries about other
     axes are not looked for: see ``find_symmetry_group``.
     """
-    probes = probe(mesh)
+    return _yaw_symmetry(_Surface.of(mesh))
+
+
+@functools.lru_cache(maxsize=64)
+def _yaw_symmetry(surface: _Surface) -> int | Literal["continuous"]:
+    probes = probe(surface.mesh)
     if not len(probes.points):  # a mesh that is but lines shows nothing
         return 1
     fold = 1
@@ -55,7 +85,12 @@ def find_symmetry_group(mesh: Mesh) -> SymmetryGroup:
 
     What counts as the same is said in ``find_yaw_symmetry``.
     """
-    probes = probe(mesh)
+    return _symmetry_group(_Surface.of(mesh))
+
+
+@functools.lru_cache(maxsize=64)
+def _symmetry_group(surface: _Surface) -> SymmetryGroup:
+    probes = probe(surface.mesh)
     if not len(probes.points):
         return _group([np.eye(3)])
     # Of a solid of revolution the axis is one of its probes' principal axes; of a ball any is.
