@@ -8,7 +8,7 @@ same command gives the same bytes; after an interruption it goes on where it sto
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 from tqdm import tqdm
@@ -18,6 +18,7 @@ from air3d.data import (
     BopPlan,
     CanvasPlan,
     DataError,
+    Disturbances,
     write_bop,
     write_multi_mnist,
 )
@@ -42,6 +43,7 @@ class Arguments:
     """Scenes of meshes only: images per shard or scene folder, at most 1000 (default)."""
     supersample: int | None = None
     """Scenes of meshes only: render crisply with N x N samples a pixel, not as the model does."""
+    disturbances: Annotated[Disturbances, tyro.conf.arg(name="")] = Disturbances()
     split: Literal["train", "test"] | None = None
     """Glimpse scenes only: which of MNIST's digits (default: train)."""
     mnist_dir: Path | None = None
@@ -53,6 +55,9 @@ def main(arguments: Arguments) -> None:
     spec = load_scene(arguments.scene)
     if isinstance(spec, GlimpseSpec):
         _refuse(arguments, "layout", "shard_size", "supersample", kind="glimpse")
+        if arguments.disturbances:
+            disturbed = arguments.disturbances.describe()
+            raise DataError(f"{disturbed}: has no meaning for the glimpse scene {arguments.scene}")
         path = _make_canvases(arguments, spec)
     else:
         _refuse(arguments, "split", "mnist_dir", kind="mesh")
@@ -80,6 +85,7 @@ def _render_scenes(arguments: Arguments, spec: SceneSpec) -> Path:
         arguments.layout or "webdataset",
         1000 if arguments.shard_size is None else arguments.shard_size,
         1 if arguments.supersample is None else arguments.supersample,
+        arguments.disturbances,
     )
     with tqdm(total=plan.count, unit="image", disable=not sys.stderr.isatty()) as bar:
         write_bop(arguments.out, plan, bar.update)

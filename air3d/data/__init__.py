@@ -3,6 +3,7 @@
 from air3d.data.bop import BopDataset, BopImage, BopObject, BopPlan, read_images, write_bop
 from air3d.data.canvases import CanvasDataset, load_canvases, save_canvases
 from air3d.data.digits import Digits, load_digits, scikit_learn_digits
+from air3d.data.disturbances import Disturbances
 from air3d.data.errors import DataError
 from air3d.data.multi_mnist import CanvasPlan, make_multi_mnist, write_multi_mnist
 from air3d.data.prefetch import Prefetch
@@ -17,6 +18,7 @@ __all__ = [
     "CanvasPlan",
     "DataError",
     "Digits",
+    "Disturbances",
     "Prefetch",
     "RenderedScenes",
     "SceneStream",

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from air3d.data.disturbances import UNDISTURBED, Disturbances
 from air3d.render import render_scenes
 from air3d.scene import MeshBank, ScenePrior, Scenes, SceneSpec, load_assets
 
@@ -36,7 +37,8 @@ class SceneStream:
     Batch number ``index`` depends on the scene file, the batch size, ``seed`` and ``index``
     alone, so a resumed training sees exactly the batches that an uninterrupted one sees.
     Images are what the likelihood assumes: the render plus noise of standard deviation
-    ``spec.noise_std``, *not* clamped to [0, 1].
+    ``spec.noise_std``, *not* clamped to [0, 1]. ``disturbances`` change that; the objects, the
+    cameras and the noise before it is multiplied stay those of the same seed.
 
     Attributes:
         spec: the scene file.
@@ -47,7 +49,14 @@ class SceneStream:
         MeshFileError: a mesh of the scene file cannot be used.
     """
 
-    def __init__(self, spec: SceneSpec, *, batch: int, seed: int):
+    def __init__(
+        self,
+        spec: SceneSpec,
+        *,
+        batch: int,
+        seed: int,
+        disturbances: Disturbances = UNDISTURBED,
+    ):
         if batch < 1 or seed < 0:
             raise ValueError(
                 f"SceneStream: batch must be at least 1 and seed at least 0, got {batch}, {seed}"
@@ -55,17 +64,25 @@ class SceneStream:
         self.spec = spec
         self.batch_size = batch
         self.seed = seed
+        self.disturbances = disturbances
         self.meshes = load_assets(spec)
         self.bank = MeshBank.pack(self.meshes)
         self.prior = ScenePrior(spec, self.meshes)
 
     def batch(self, index: int) -> RenderedScenes:
         """Draw and render batch number ``index`` on the CPU; nothing carries gradients."""
-        generator = _generator(self.seed, index)
+        generator = own_generator(self.seed, index)
         scenes = self.prior.sample(self.batch_size, generator)
-        clean = self.render(scenes)
+        disturb = self.disturbances
+        if disturb:
+            disturbing = own_generator(self.seed, index, 1)
+            scenes = disturb.relit(scenes, disturbing)
+            clean = disturb.disturbed(self.render(scenes), disturbing)
+        else:
+            clean = self.render(scenes)
         noise = torch.randn(clean.shape, generator=generator)
-        return RenderedScenes(clean + self.spec.noise_std * noise, scenes)
+        noisy = clean + disturb.noise * self.spec.noise_std * noise
+        return RenderedScenes(disturb.developed(noisy), scenes)
 
     def render(self, scenes: Scenes) -> Float[Tensor, "batch 3 height width"]:
         """Render scenes as the scene file says, without noise and without gradients."""
@@ -77,7 +94,7 @@ class SceneStream:
         return (self.batch(index) for index in itertools.count())
 
 
-def _generator(seed: int, index: int) -> torch.Generator:
-    """Return a generator of its own for each pair; neighbouring pairs are unrelated."""
-    state = np.random.SeedSequence([seed, index]).generate_state(1, np.uint64)[0]
+def own_generator(*numbers: int) -> torch.Generator:
+    """Return a generator of its own for each tuple of numbers; neighbouring ones are unrelated."""
+    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
     return torch.Generator().manual_seed(int(state >> np.uint64(1)))

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.data import CanvasDataset, DataError, RenderedScenes, load_canvases
+from air3d.data import CanvasDataset, DataError, Disturbances, RenderedScenes, load_canvases
 from air3d.data.bop import BopDataset, read_diameters, read_images
 from air3d.data.record import read_json
 from air3d.geometry import Camera, yaw_rotation
@@ -139,7 +139,12 @@ def _source(path: Path, record: dict | None) -> str:
         return path.name
     finer = record.get("supersample", 1)
     crisp = "" if finer == 1 else f", crisp and supersampled {finer} times"
-    return f"{path.name}, seed {record.get('seed')}{crisp}"
+    try:
+        disturbed = Disturbances(**record.get("disturbances", {})).describe()
+    except (TypeError, ValueError) as error:
+        place = path / "dataset_info.json"
+        raise DataError(f"{place}: is damaged ({error}); render it anew") from error
+    return f"{path.name}, seed {record.get('seed')}{crisp}{disturbed and ', ' + disturbed}"
 
 
 def _check_kind(path: Path, spec: SceneSpec | GlimpseSpec) -> None:

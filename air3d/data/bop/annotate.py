@@ -9,6 +9,7 @@ from numpy import ndarray
 
 from air3d.data.bop.crisp import CrispStream
 from air3d.data.bop.format import AnnotatedImage, to_uint8
+from air3d.data.disturbances import UNDISTURBED, Disturbances
 from air3d.data.stream import RenderedScenes, SceneStream
 from air3d.geometry import Camera, project, transform_points
 from air3d.render import Instances, render_depth
@@ -29,15 +30,25 @@ class AnnotatedScenes:
         seed: of scenes and noise.
         supersample: 1 renders as the scene file says; n renders crisply n times as finely in both
             directions (see :class:`CrispStream`).
+        disturbances: of the pixels and the light.
     """
 
-    def __init__(self, spec: SceneSpec, seed: int, supersample: int = 1):
+    def __init__(
+        self,
+        spec: SceneSpec,
+        seed: int,
+        supersample: int = 1,
+        disturbances: Disturbances = UNDISTURBED,
+    ):
         height, width = spec.image_size
         self.chunk = max(1, min(_MAX_CHUNK, _CHUNK_PIXELS // (height * width)))
-        if supersample == 1:
-            self.stream = SceneStream(spec, batch=self.chunk, seed=seed)
-        else:
-            self.stream = CrispStream(spec, supersample, batch=self.chunk, seed=seed)
+        self.stream = (
+            SceneStream(spec, batch=self.chunk, seed=seed, disturbances=disturbances)
+            if supersample == 1
+            else CrispStream(
+                spec, supersample, batch=self.chunk, seed=seed, disturbances=disturbances
+            )
+        )
 
     def images(self, start: int, stop: int) -> Iterator[AnnotatedImage]:
         """Yield images number ``start`` to ``stop - 1``."""

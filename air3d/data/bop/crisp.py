@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from air3d.data.disturbances import UNDISTURBED, Disturbances
 from air3d.data.stream import SceneStream
 from air3d.geometry import Camera
 from air3d.render import render_scenes
@@ -25,11 +26,19 @@ class CrispStream(SceneStream):
     Args:
         spec: the scene file; its softness is not used.
         supersample: how many times as many pixels are rendered, in both directions.
-        batch, seed: as of every stream.
+        batch, seed, disturbances: as of every stream.
     """
 
-    def __init__(self, spec: SceneSpec, supersample: int, *, batch: int, seed: int):
-        super().__init__(spec, batch=batch, seed=seed)
+    def __init__(
+        self,
+        spec: SceneSpec,
+        supersample: int,
+        *,
+        batch: int,
+        seed: int,
+        disturbances: Disturbances = UNDISTURBED,
+    ):
+        super().__init__(spec, batch=batch, seed=seed, disturbances=disturbances)
         self.supersample = supersample
         self._crisp = spec.model_copy(update={"render": crisp(spec.render)})
 

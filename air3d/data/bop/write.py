@@ -5,7 +5,7 @@ import io
 import os
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -23,6 +23,7 @@ from air3d.data.bop.format import (
     to_png,
 )
 from air3d.data.bop.models import write_models
+from air3d.data.disturbances import UNDISTURBED, Disturbances
 from air3d.data.errors import DataError
 from air3d.data.record import claim
 from air3d.data.threads import one_thread
@@ -54,6 +55,7 @@ class BopPlan:
         shard_size: images per shard or scene folder, at most 1000.
         supersample: 1 renders as the scene file says; n crisply with n x n samples a pixel, for
             test sets whose images are not made as the model makes them.
+        disturbances: what else is not as the scene file says.
     """
 
     spec: SceneSpec
@@ -62,6 +64,7 @@ class BopPlan:
     layout: Layout = "webdataset"
     shard_size: int = MAX_SHARD_SIZE
     supersample: int = 1
+    disturbances: Disturbances = UNDISTURBED
 
     def __post_init__(self):
         if self.count < 1:
@@ -80,10 +83,13 @@ class BopPlan:
 
     def _render_settings(self) -> dict:
         """What is rendered otherwise than the scene file says; nothing for most data sets."""
-        if self.supersample == 1:
-            return {}
-        softness = crisp(self.spec.render).model_dump(mode="json")
-        return {"supersample": self.supersample, "render": softness}
+        settings = {}
+        if self.supersample > 1:
+            settings["supersample"] = self.supersample
+            settings["render"] = crisp(self.spec.render).model_dump(mode="json")
+        if self.disturbances:
+            settings["disturbances"] = asdict(self.disturbances)
+        return settings
 
     @property
     def num_parts(self) -> int:
@@ -125,7 +131,7 @@ def write_bop(
             other settings; or an object is too far away for a depth image.
         MeshFileError: a mesh of the scene file cannot be used.
     """
-    scenes = AnnotatedScenes(plan.spec, plan.seed, plan.supersample)
+    scenes = AnnotatedScenes(plan.spec, plan.seed, plan.supersample, plan.disturbances)
     try:
         with _undone_without_a_part(out, plan), one_thread():
             _claim_folder(out, plan)
