@@ -48,9 +48,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
 import PIL.Image
-import PIL.ImageOps
 import torch
 import tyro
 from jaxtyping import Float
@@ -58,6 +56,7 @@ from torch import Tensor
 
 from air3d.checkpoint import load_model
 from air3d.cli import InputError, run
+from air3d.data import read_picture
 from air3d.estimate import SceneEstimate
 from air3d.files import replacing
 from air3d.inference import ONE_PASS, Effort, infer
@@ -72,7 +71,6 @@ from air3d.models import Air
 from air3d.scene import GlimpseSpec, SceneSpec
 
 BATCH = 32
-READABLE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")
 
 
 @dataclass(frozen=True)
@@ -98,7 +96,7 @@ def main(arguments: Arguments) -> None:
     model = load_model(arguments.checkpoint)
     if arguments.ghosts and isinstance(model.spec, GlimpseSpec):
         raise InputError("--ghosts: is for 3D checkpoints, this one is 2D; leave it out")
-    images = [read_image(path, model.spec) for path in arguments.images]
+    images = [read_picture(path, model.spec) / 255 for path in arguments.images]
     names = unique_names(arguments.images)
     _make_folder(arguments.out)
     for start in range(0, len(images), BATCH):
@@ -131,35 +129,6 @@ def _check(arguments: Arguments) -> None:
             raise InputError(
                 f"{path}: would be overwritten by its own result; choose another --out"
             )
-
-
-def read_image(path: Path, spec: SceneSpec | GlimpseSpec) -> Float[Tensor, "channel height width"]:
-    """Read an image as a model wants it; values in [0, 1].
-
-    Raises:
-        InputError: the file is no image, is damaged, or has another size than the model's.
-    """
-    height, width = spec.image_size
-    try:
-        with PIL.Image.open(path) as opened:
-            picture = PIL.ImageOps.exif_transpose(opened)
-    except PIL.UnidentifiedImageError as error:
-        raise InputError(f"{path}: is not an image that Pillow can read") from error
-    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise InputError(f"{path}: cannot be read as an image ({reason})") from error
-    if picture.size != (width, height):
-        raise InputError(
-            f"{path}: is {picture.width} x {picture.height} pixels, the checkpoint wants "
-            f"{width} x {height} (width x height); crop or resize it"
-        )
-    if picture.mode not in READABLE_MODES:
-        raise InputError(
-            f"{path}: has pixels of Pillow's mode {picture.mode}; save it with 8 bits per channel"
-        )
-    array = np.asarray(picture.convert("RGB" if spec.num_channels == 3 else "L"), np.float32)
-    pixels = torch.from_numpy(array / 255.0)
-    return pixels.permute(2, 0, 1).contiguous() if pixels.ndim == 3 else pixels[None]
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:

@@ -12,6 +12,7 @@ import trimesh
 
 from air3d.checkpoint import load_model, save_model
 from air3d.cli import InputError
+from air3d.data import read_picture
 from air3d.files import temporary_name
 from air3d.inference import Effort, infer
 from air3d.inspection import open3d_view
@@ -108,7 +109,7 @@ def test_what_the_scene_file_leaves_open_is_in_every_result(
     """The JSON, the line that is printed and the GLB file are about one estimate."""
     run_infer([image], checkpoint_tabletop, tmp_path / "out")
     model = load_model(checkpoint_tabletop)
-    (estimate,) = infer(model, infer_script.read_image(image, model.spec)[None])
+    (estimate,) = infer(model, read_picture(image, model.spec)[None] / 255)
     assert estimate.count > 0, "choose another seed: the untrained model must see something"
     content = json.loads((tmp_path / "out" / "photo.json").read_text())
     assert content["table"] == json.loads(model.spec.table.model_dump_json())
@@ -187,7 +188,7 @@ def test_grey_and_transparent_pictures_are_read_as_colour(checkpoint):
         )
         path = checkpoint / f"{mode}.png"
         picture.save(path)
-        pixels = infer_script.read_image(path, spec)
+        pixels = read_picture(path, spec) / 255
         assert pixels.shape == (3, 64, 64)
         assert torch.allclose(pixels, torch.full((3, 64, 64), 0.2), atol=2e-3)
 

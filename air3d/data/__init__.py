@@ -6,6 +6,7 @@ from air3d.data.digits import Digits, load_digits, scikit_learn_digits
 from air3d.data.disturbances import Disturbances
 from air3d.data.errors import DataError
 from air3d.data.multi_mnist import CanvasPlan, make_multi_mnist, write_multi_mnist
+from air3d.data.pictures import PictureStream, load_pictures, read_picture
 from air3d.data.prefetch import Prefetch
 from air3d.data.stream import RenderedScenes, SceneStream
 
@@ -19,13 +20,16 @@ __all__ = [
     "DataError",
     "Digits",
     "Disturbances",
+    "PictureStream",
     "Prefetch",
     "RenderedScenes",
     "SceneStream",
     "load_canvases",
     "load_digits",
+    "load_pictures",
     "make_multi_mnist",
     "read_images",
+    "read_picture",
     "save_canvases",
     "scikit_learn_digits",
     "write_bop",

@@ -91,6 +91,11 @@ class SceneSource:
         return self.tables[kind][str(self.index)]
 
 
+def is_bop(path: Path) -> bool:
+    """Say whether a folder looks like a BOP data set, be it whole or not."""
+    return (path / "models").is_dir() or bool(_shards(path) or _scene_folders(path))
+
+
 def find_sources(path: Path) -> list[Source]:
     """List the images of a data set, in the order of their keys.
 
@@ -100,10 +105,7 @@ def find_sources(path: Path) -> list[Source]:
     """
     if not path.is_dir():
         raise DataError(f"{path}: is not a folder; give the folder of a BOP data set")
-    shards = sorted(path.glob("shard-*.tar"))
-    # Scene folders are numbers; one with another name is unfinished, or somebody's own.
-    files = path.glob("*/*/scene_gt.json")
-    scenes = sorted(file.parent for file in files if file.parent.name.isdecimal())
+    shards, scenes = _shards(path), _scene_folders(path)
     _check_splits(path, shards, scenes)
     sources: list[Source] = []
     for shard in shards:
@@ -112,6 +114,16 @@ def find_sources(path: Path) -> list[Source]:
         sources.extend(_index_scene(scene))
     _check_count(path, len(sources))
     return sorted(sources, key=lambda source: source.key)
+
+
+def _shards(path: Path) -> list[Path]:
+    return sorted(path.glob("shard-*.tar"))
+
+
+def _scene_folders(path: Path) -> list[Path]:
+    """List the scene folders: they are numbers; others are unfinished, or somebody's own."""
+    files = path.glob("*/*/scene_gt.json")
+    return sorted(file.parent for file in files if file.parent.name.isdecimal())
 
 
 def _check_splits(path: Path, shards: list[Path], scenes: list[Path]) -> None:
