@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from air3d.models.decoders import Decoder, GlimpseDecoder, SceneDecoder
 from air3d.models.encoder import FlatEncoder, MapEncoder, raise_contrast
+from air3d.models.exposure import Exposure
 from air3d.models.free_rotations import FreeHead
 from air3d.models.guide import Guide, Observation, Unrolled
 from air3d.models.patches import PatchDecoder, PatchHead, PatchPrior
@@ -149,6 +150,7 @@ class Air(nn.Module):
         self,
         images: Float[Tensor, "batch channel height width"],
         count_log_prior: Float[Tensor, " count"],
+        exposure: Exposure | None = None,
     ) -> Elbo:
         """Bound log p(x) of each image, with the count and the identities summed out.
 
@@ -158,6 +160,8 @@ class Air(nn.Module):
         Args:
             images: values in [0, 1].
             count_log_prior: log p(n), n = 0..N.
+            exposure: of the camera that took the images, if they are not the decoder's own. Any
+                exposure gives a bound, on log p(x | exposure); no gradients reach it.
 
         Raises:
             ValueError: the images of all hypotheses would take more than ``MAX_VALUES`` numbers.
@@ -172,7 +176,7 @@ class Air(nn.Module):
         latents, seen = unrolled.latents, unrolled.seen
         steps = StepTerms(unrolled.presence_logits, latents.identity_log_prob, latents.kl)
         drawn = draw_identities(latents.identity_log_prob)
-        log_likelihood = self.decoder.log_likelihood(images, unrolled, hypotheses, drawn)
+        log_likelihood = self.decoder.log_likelihood(images, unrolled, hypotheses, drawn, exposure)
         prior = count_log_prior.to(images.device)
         bound = swapped_elbo if self.meshes else exact_elbo
         return bound(log_likelihood, steps, hypotheses, prior, seen.kl if seen else None)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from air3d.geometry import rigid_transform
 from air3d.models.attention import paint_patch
+from air3d.models.exposure import Exposure
 from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.patches import PatchDecoder
@@ -50,6 +51,7 @@ class Decoder(nn.Module):
         unrolled: Unrolled,
         hypotheses: Int[Tensor, "hypothesis step"],
         drawn: Int[Tensor, "batch step"],
+        exposure: Exposure | None = None,
     ) -> Float[Tensor, "batch hypothesis"]:
         """Return log p(x | h, z) of each hypothesis; gradients reach the latents and the view.
 
@@ -59,8 +61,21 @@ class Decoder(nn.Module):
             hypotheses: rows of identities, ``NO_OBJECT``, or the number of identities, which
                 stands for the one that was ``drawn``.
             drawn: an identity of each step.
+            exposure: of a camera that the scene file does not know; None: x is a render with
+                noise of ``noise_std``.
         """
         raise NotImplementedError
+
+    def _log_density(
+        self,
+        squared_error: Float[Tensor, "batch hypothesis"],
+        images: Float[Tensor, "batch channel height width"],
+        exposure: Exposure | None,
+    ) -> Float[Tensor, "batch hypothesis"]:
+        """Return log p(x | h, z) from the squared errors of x, or of what it came from."""
+        if exposure is None:
+            return _gaussian_log_density(squared_error, images[0].numel(), self.noise_std)
+        return exposure.log_density(squared_error, images[0, 0].numel())
 
 
 class GlimpseDecoder(Decoder):
@@ -94,9 +109,12 @@ class GlimpseDecoder(Decoder):
         unrolled: Unrolled[PatchLatents],
         hypotheses: Int[Tensor, "hypothesis step"],
         drawn: Int[Tensor, "batch step"],
+        exposure: Exposure | None = None,
     ) -> Float[Tensor, "batch hypothesis"]:
         """Return log p(x | h, z) of each hypothesis; here one per prefix, in their order."""
-        return gaussian_log_likelihood(images, self.prefixes(unrolled.latents), self.noise_std)
+        wanted = images if exposure is None else exposure.undone(images)
+        error = (self.prefixes(unrolled.latents) - wanted[:, None]).square().flatten(2).sum(dim=2)
+        return self._log_density(error, images, exposure)
 
 
 class SceneDecoder(Decoder):
@@ -122,6 +140,7 @@ class SceneDecoder(Decoder):
         unrolled: Unrolled[PoseLatents],
         hypotheses: Int[Tensor, "hypothesis step"],
         drawn: Int[Tensor, "batch step"],
+        exposure: Exposure | None = None,
     ) -> Float[Tensor, "batch hypothesis"]:
         """Return log p(x | h, z); gradients reach every candidate's latents, and the view."""
         latents, seen = unrolled.latents, unrolled.seen
@@ -150,10 +169,9 @@ class SceneDecoder(Decoder):
         selection = torch.where(hypotheses == identities, as_drawn, candidate)
         selection = torch.where(hypotheses == NO_OBJECT, NO_OBJECT, selection)
         background = behind_objects(self.spec, camera, light)
-        error = squared_error(layers, selection, background, images.movedim(1, -1).cpu())
-        return _gaussian_log_density(
-            error.to(images.device), images.shape[1:].numel(), self.noise_std
-        )
+        wanted = images if exposure is None else exposure.undone(images)
+        error = squared_error(layers, selection, background, wanted.movedim(1, -1).cpu())
+        return self._log_density(error.to(images.device), images, exposure)
 
     def layers(self, scenes: Scenes) -> Layers:
         """Rasterize each object into a layer; gradients as of :meth:`image`."""
