@@ -78,12 +78,7 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Air:
         SceneFileError, MeshFileError: the scene file in the checkpoint cannot be used.
     """
     folder = Path(folder)
-    for name in (SCENE, CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
-            raise CheckpointError(
-                f"{folder}: is no checkpoint, {name} is missing; give a folder that training wrote"
-            )
-    spec = load_scene(folder / SCENE)
+    spec = load_scene(scene_of(folder))
     meshes = load_assets(spec) if isinstance(spec, SceneSpec) else ()
     kind = SceneConfig if isinstance(spec, SceneSpec) else GlimpseConfig
     config = _read_config(folder / CONFIG, kind)
@@ -98,6 +93,20 @@ def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Air:
             "checkpoint anew"
         ) from error
     return model.to(device).eval()
+
+
+def scene_of(folder: Path) -> Path:
+    """Return the path of a checkpoint's scene file.
+
+    Raises:
+        CheckpointError: the folder is no checkpoint.
+    """
+    for name in (SCENE, CONFIG, WEIGHTS):
+        if not (folder / name).is_file():
+            raise CheckpointError(
+                f"{folder}: is no checkpoint, {name} is missing; give a folder that training wrote"
+            )
+    return folder / SCENE
 
 
 def save_state(folder: Path, state: Mapping[str, object]) -> None:

@@ -1,40 +1,68 @@
-"""Train AIR on a scene file's own renders, without labelled images.
+"""Train AIR on a scene file's own renders, or on your own pictures, without labelled images.
 
 Phase `sleep` (default) teaches the guide scenes that the model itself draws; phase `wake`
-raises the ELBO of unlabelled images through the renderer, usually from --init.
+raises the ELBO of unlabelled images through the renderer, usually from --init; phase `mixed` does
+both. With --data they adapt a checkpoint to pictures that another camera took.
 
-Example:
+Examples:
     python scripts/train_3d.py --scene scenes/single_object.yaml --out runs/single --minutes 9
+    python scripts/train_3d.py --init runs/single --data my_pictures --phase mixed --minutes 2 \
+        --out runs/adapted
 """
 
+import dataclasses
+import functools
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import torch
 
-from air3d.checkpoint import CheckpointError, load_model
+from air3d.checkpoint import CheckpointError, load_model, scene_of
 from air3d.cli import choose_device, run
-from air3d.data import Prefetch, SceneStream
+from air3d.data import PictureStream, Prefetch, SceneStream, load_pictures
 from air3d.evaluation import TestSet, evaluate
 from air3d.files import file_digest
 from air3d.models import Air, SceneConfig, build_air
 from air3d.objectives import count_log_prior
 from air3d.scene import SceneSpec, load_scene
-from air3d.training import Loss, TrainOptions, elbo_loss, sleep_loss, train
+from air3d.training import (
+    Loss,
+    TrainOptions,
+    elbo_loss,
+    held_out_figures,
+    mixed_loss,
+    mixing_loss,
+    sleep_loss,
+    train,
+    waking_loss,
+)
 
 HELD_OUT = 500
 HELD_OUT_SEED = 2**31 - 1
+DEFAULT_SCENE = Path("scenes/single_object.yaml")
+
+PICTURES_PER_DREAM = 0.25
+"""Of a mixed step with --data: a picture costs more than a dream, and teaches the guide less."""
+
+BRISK = {"warmup": 20, "log_every": 20, "validate_every": 100}
+"""How the loop's settings differ where a training takes minutes."""
+
+Phase = Literal["sleep", "wake", "mixed"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(TrainOptions):
     """What to train on, how long, and where to write."""
 
-    scene: Path = Path("scenes/single_object.yaml")
-    """Scene file with decoder: scene."""
-    phase: Literal["sleep", "wake"] = "sleep"
-    """What to maximise: log q of the model's own scenes, or the ELBO of their images alone."""
+    scene: Path | None = None
+    """Scene file with decoder: scene (default: --init's own, or scenes/single_object.yaml)."""
+    phase: Phase = "sleep"
+    """What to maximise: log q of the model's own scenes, the ELBO of images alone, or both."""
+    data: Path | None = None
+    """Phases wake and mixed: folder of pictures, or of a BOP data set (poses are not read)."""
     init: Path | None = None
     """Checkpoint of the same scene file to start from (default: new weights)."""
     network: SceneConfig = SceneConfig()
@@ -42,27 +70,21 @@ class Arguments(TrainOptions):
 
 
 def main(arguments: Arguments) -> None:
-    """Train, validating on scenes of another seed."""
+    """Train, validating on scenes of another seed, or on pictures that are held out."""
     device = choose_device(arguments.gpu)
     settings = arguments.settings
-    spec = load_scene(arguments.scene)
-    if not isinstance(spec, SceneSpec):
-        raise ValueError(f"{arguments.scene}: is a scene of glimpses; use scripts/train_2d.py")
+    if arguments.data is not None:
+        settings = dataclasses.replace(settings, **BRISK)
+    spec = _spec(arguments)
+    pictures = _pictures(arguments, spec)
     stream = SceneStream(spec, batch=arguments.batch, seed=arguments.seed)
-    held_out = TestSet.of_scenes(
-        SceneStream(spec, batch=HELD_OUT, seed=HELD_OUT_SEED).batch(0), device
-    )
     torch.manual_seed(arguments.seed)
     model = _start(arguments, spec, stream).to(device)
-    prior = count_log_prior(spec.count, model.max_steps)
-    batches = Prefetch(stream.batch)
-
-    def loss_of(iteration: int) -> Loss:
-        batch = batches(iteration)
-        if arguments.phase == "sleep":
-            return sleep_loss(model, batch)
-        return elbo_loss(model, batch.images.to(device), prior)
-
+    if pictures is None:
+        loss_of, validate = _own_loss(arguments.phase, model, stream), _own_figures(model, spec)
+    else:
+        loss_of = _pictures_loss(arguments.phase, model, pictures, stream)
+        validate = functools.partial(held_out_figures, model, pictures.held_out)
     train(
         model,
         loss_of,
@@ -72,15 +94,73 @@ def main(arguments: Arguments) -> None:
             "scene": spec.model_dump(mode="json"),
             "meshes": [file_digest(mesh.path) for mesh in stream.meshes],
             "phase": arguments.phase,
+            "data": arguments.data and str(arguments.data),
             "init": str(arguments.init),
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
         },
         seed=arguments.seed,
-        validate=lambda: evaluate(model, held_out, batch=250).metrics.headline,
+        validate=validate,
         resume=arguments.resume,
     )
     print(arguments.out)
+
+
+def _spec(arguments: Arguments) -> SceneSpec:
+    """Read the scene file that is named, or the checkpoint's, or the default."""
+    path = arguments.scene
+    if path is None:
+        path = DEFAULT_SCENE if arguments.init is None else scene_of(arguments.init)
+    spec = load_scene(path)
+    if not isinstance(spec, SceneSpec):
+        raise ValueError(f"{path}: is a scene of glimpses; use scripts/train_2d.py")
+    return spec
+
+
+def _pictures(arguments: Arguments, spec: SceneSpec) -> PictureStream | None:
+    """Read the pictures to adapt to, if any."""
+    if arguments.data is None:
+        return None
+    if arguments.phase == "sleep":
+        raise ValueError(
+            "--data: phase sleep looks at no pictures; add --phase wake or --phase mixed"
+        )
+    share = PICTURES_PER_DREAM if arguments.phase == "mixed" else 1.0
+    batch = math.ceil(share * arguments.batch)
+    return PictureStream(load_pictures(arguments.data, spec), batch=batch, seed=arguments.seed)
+
+
+def _own_loss(phase: Phase, model: Air, stream: SceneStream) -> Callable[[int], Loss]:
+    """Return the loss of each iteration on the model's own scenes."""
+    prior = count_log_prior(stream.spec.count, model.max_steps)
+    device = next(model.parameters()).device
+    batches = Prefetch(stream.batch)
+
+    def loss_of(iteration: int) -> Loss:
+        batch = batches(iteration)
+        if phase == "sleep":
+            return sleep_loss(model, batch)
+        images = batch.images.to(device)
+        if phase == "wake":
+            return elbo_loss(model, images, prior)
+        return mixed_loss(model, images, batch, prior)
+
+    return loss_of
+
+
+def _own_figures(model: Air, spec: SceneSpec) -> Callable[[], Mapping[str, float]]:
+    """Return what measures a model on scenes of another seed."""
+    device = next(model.parameters()).device
+    scenes = SceneStream(spec, batch=HELD_OUT, seed=HELD_OUT_SEED).batch(0)
+    held_out = TestSet.of_scenes(scenes, device)
+    return lambda: evaluate(model, held_out, batch=250).metrics.headline
+
+
+def _pictures_loss(
+    phase: Phase, model: Air, pictures: PictureStream, stream: SceneStream
+) -> Callable[[int], Loss]:
+    """Return the loss of each iteration on pictures."""
+    return waking_loss(model, pictures) if phase == "wake" else mixing_loss(model, pictures, stream)
 
 
 def _start(arguments: Arguments, spec: SceneSpec, stream: SceneStream) -> Air:

@@ -5,6 +5,7 @@ import json
 import os
 from pathlib import Path
 
+import PIL.Image
 import pytest
 import safetensors.torch
 import torch
@@ -19,20 +20,32 @@ from air3d.checkpoint import (
     save_model,
     save_state,
 )
-from air3d.data import SceneStream, make_multi_mnist, scikit_learn_digits
+from air3d.data import (
+    Disturbances,
+    PictureStream,
+    SceneStream,
+    make_multi_mnist,
+    scikit_learn_digits,
+)
 from air3d.evaluation import TestSet, evaluate
 from air3d.inference import Effort, infer
 from air3d.inference.settling import log_likelihood
 from air3d.models import SceneConfig, build_air
+from air3d.models.exposure import Exposure
 from air3d.objectives import count_log_prior
 from air3d.scene import known_view, load_scene, upright_scenes
 from air3d.training import (
     Loss,
     TrainSettings,
     elbo_loss,
+    held_out_figures,
+    mixed_loss,
+    mixing_loss,
     sleep_loss,
     train,
+    waking_loss,
 )
+from air3d.training.losses import WAKE_WEIGHT
 
 CHECKPOINTS = ROOT / "assets/checkpoints"
 SMALL = SceneConfig(
@@ -124,6 +137,89 @@ def test_wake_raises_the_elbo(trained, stream, tmp_path):
         validate=lambda: {},
     )
     assert bound() > before + 500
+
+
+@pytest.fixture(scope="module")
+def pictures(stream):
+    """What another camera took of the same scenes: brighter, tinted, with lifted shadows."""
+    disturbances = Disturbances(brightness=0.2, tint=0.1, noise=2.0, gamma=1.5)
+    taken = SceneStream(stream.spec, batch=120, seed=9, disturbances=disturbances).batch(0)
+    return (255 * taken.images.clamp(0, 1)).round().to(torch.uint8)
+
+
+@pytest.mark.usefixtures("as_users_run")
+@pytest.mark.parametrize("phase", ["wake", "mixed"])
+def test_adapting_explains_pictures_that_are_held_out(trained, stream, pictures, tmp_path, phase):
+    model = load_model(trained)
+    shown = PictureStream(pictures, batch=16, seed=0)
+    loss_of = (
+        waking_loss(model, shown)
+        if phase == "wake"
+        else mixing_loss(model, shown, SceneStream(stream.spec, batch=16, seed=3))
+    )
+    before = held_out_figures(model, shown.held_out)
+    train(
+        model,
+        loss_of,
+        TrainSettings(iterations=25, learning_rate=1e-3, warmup=5),
+        tmp_path,
+        record={},
+        seed=0,
+        validate=lambda: {},
+    )
+    after = held_out_figures(model, shown.held_out)
+    assert after["held_out_elbo"] > before["held_out_elbo"] + 100
+    assert after["noise"] < before["noise"]
+
+
+def test_a_likelihood_under_an_exposure_is_that_of_what_was_exposed(trained, stream):
+    model = load_model(trained)
+    images, drawn = stream.batch(0).images[:3], torch.zeros(3, 1, dtype=torch.int64)
+    unrolled = model.mode(images)
+    std = torch.full((3,), model.decoder.noise_std)
+    exposure = Exposure(0.5 + torch.rand(3, 3), torch.rand(3, 3), std)
+    exposed = exposure.exposed(images, model.decoder.noise_std)
+    around = (unrolled, model.hypotheses, drawn)
+    before = model.decoder.log_likelihood(images, *around)
+    after = model.decoder.log_likelihood(exposed, *around, exposure)
+    log_det = images[0, 0].numel() * exposure.gain.log().sum(dim=1, keepdim=True)
+    torch.testing.assert_close(after + log_det, before, rtol=1e-4, atol=1.0)
+
+
+def test_a_mixed_step_is_both_phases(trained, stream):
+    model, batch = load_model(trained), stream.batch(0)
+    prior = count_log_prior(model.spec.count, model.max_steps)
+    sleep = sleep_loss(model, batch).value
+    torch.manual_seed(0)
+    wake = elbo_loss(model, batch.images[:4], prior).value
+    torch.manual_seed(0)
+    mixed = mixed_loss(model, batch.images[:4], batch, prior).value
+    torch.testing.assert_close(mixed, sleep + WAKE_WEIGHT * wake)
+
+
+@pytest.mark.usefixtures("as_users_run")
+def test_train_3d_adapts_a_checkpoint_to_a_folder(call_script, trained, pictures, tmp_path):
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number, picture in enumerate(pictures[:12]):
+        pixels = picture.permute(1, 2, 0).numpy()
+        PIL.Image.fromarray(pixels).save(folder / f"{number}.png")
+    adapt = ("--init", trained, "--data", folder, "--iterations", "2", "--batch", "8")
+    for phase in ("wake", "mixed"):
+        out = tmp_path / phase
+        assert call_script("train_3d.py", *adapt, "--phase", phase, "--out", out) == 0
+        (line,) = (out / "metrics.jsonl").read_text().splitlines()
+        assert json.loads(line).keys() >= {"held_out_elbo", "noise"}
+        assert load_model(out).spec.name == "single_object"
+    refusals = [
+        (("--phase", "sleep"), "--data: phase sleep looks at no pictures"),
+        (("--phase", "wake", "--data", tmp_path / "gone"), "gone: is not a folder"),
+        (("--phase", "wake", "--init", tmp_path / "gone"), "gone: is no checkpoint"),
+    ]
+    for options, sentence in refusals:
+        message = call_script("train_3d.py", *adapt, *options, "--out", tmp_path / "no")
+        assert sentence in str(message) and "\n" not in str(message)
+        assert not (tmp_path / "no").exists()
 
 
 def test_metrics_and_checkpoint_are_left_behind(trained):

@@ -1,7 +1,8 @@
 """Training: the loop, and the losses of its phases."""
 
+from air3d.training.adapting import held_out_figures, mixing_loss, waking_loss
 from air3d.training.loop import Clock, Loss, TrainSettings, train
-from air3d.training.losses import annealed_count_log_prior, elbo_loss, sleep_loss
+from air3d.training.losses import annealed_count_log_prior, elbo_loss, mixed_loss, sleep_loss
 from air3d.training.options import TrainOptions
 
 __all__ = [
@@ -11,6 +12,10 @@ __all__ = [
     "TrainSettings",
     "annealed_count_log_prior",
     "elbo_loss",
+    "held_out_figures",
+    "mixed_loss",
+    "mixing_loss",
     "sleep_loss",
     "train",
+    "waking_loss",
 ]
