@@ -1,11 +1,13 @@
 """Train AIR on a scene file's own renders, or on your own pictures, without labelled images.
 
 Phase `sleep` (default) teaches the guide scenes that the model itself draws; phase `wake`
-raises the ELBO of unlabelled images through the renderer, usually from --init; phase `mixed` does
-both. With --data they adapt a checkpoint to pictures that another camera took.
+raises the ELBO of unlabelled images through the renderer, from --init or, warmed up, from nothing;
+phase `mixed` does both. With --data they adapt a checkpoint to pictures that another camera took.
 
 Examples:
     python scripts/train_3d.py --scene scenes/single_object.yaml --out runs/single --minutes 9
+    python scripts/train_3d.py --scene scenes/single_object.yaml --out runs/elbo --phase wake \
+        --iterations 500 --batch 24 --learning-rate 2e-3
     python scripts/train_3d.py --init runs/single --data my_pictures --phase mixed --minutes 2 \
         --out runs/adapted
 """
@@ -14,7 +16,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -29,9 +31,12 @@ from air3d.models import Air, SceneConfig, build_air
 from air3d.objectives import count_log_prior
 from air3d.scene import SceneSpec, load_scene
 from air3d.training import (
+    Clock,
+    FromScratch,
     Loss,
     TrainOptions,
     elbo_loss,
+    from_scratch_loss,
     held_out_figures,
     mixed_loss,
     mixing_loss,
@@ -67,6 +72,21 @@ class Arguments(TrainOptions):
     """Checkpoint of the same scene file to start from (default: new weights)."""
     network: SceneConfig = SceneConfig()
     """Sizes of new weights."""
+    from_scratch: FromScratch = FromScratch()
+    """How phase wake begins without --init."""
+
+    def __post_init__(self):
+        super().__post_init__()
+        if self.from_scratch != FromScratch() and not self.is_from_scratch:
+            raise ValueError(
+                "--from-scratch: has a meaning only with --phase wake and without --init and --data; "
+                "leave it out"
+            )
+
+    @property
+    def is_from_scratch(self) -> bool:
+        """Whether new weights learn by the ELBO alone."""
+        return self.phase == "wake" and self.init is None and self.data is None
 
 
 def main(arguments: Arguments) -> None:
@@ -80,8 +100,9 @@ def main(arguments: Arguments) -> None:
     stream = SceneStream(spec, batch=arguments.batch, seed=arguments.seed)
     torch.manual_seed(arguments.seed)
     model = _start(arguments, spec, stream).to(device)
+    clock = Clock(settings)
     if pictures is None:
-        loss_of, validate = _own_loss(arguments.phase, model, stream), _own_figures(model, spec)
+        loss_of, validate = _own_loss(arguments, model, stream, clock), _own_figures(model, spec)
     else:
         loss_of = _pictures_loss(arguments.phase, model, pictures, stream)
         validate = functools.partial(held_out_figures, model, pictures.held_out)
@@ -98,10 +119,12 @@ def main(arguments: Arguments) -> None:
             "init": str(arguments.init),
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
+            **_how_begun(arguments),
         },
         seed=arguments.seed,
         validate=validate,
         resume=arguments.resume,
+        clock=clock,
     )
     print(arguments.out)
 
@@ -130,7 +153,9 @@ def _pictures(arguments: Arguments, spec: SceneSpec) -> PictureStream | None:
     return PictureStream(load_pictures(arguments.data, spec), batch=batch, seed=arguments.seed)
 
 
-def _own_loss(phase: Phase, model: Air, stream: SceneStream) -> Callable[[int], Loss]:
+def _own_loss(
+    arguments: Arguments, model: Air, stream: SceneStream, clock: Clock
+) -> Callable[[int], Loss]:
     """Return the loss of each iteration on the model's own scenes."""
     prior = count_log_prior(stream.spec.count, model.max_steps)
     device = next(model.parameters()).device
@@ -138,10 +163,12 @@ def _own_loss(phase: Phase, model: Air, stream: SceneStream) -> Callable[[int], 
 
     def loss_of(iteration: int) -> Loss:
         batch = batches(iteration)
-        if phase == "sleep":
+        if arguments.phase == "sleep":
             return sleep_loss(model, batch)
         images = batch.images.to(device)
-        if phase == "wake":
+        if arguments.is_from_scratch:
+            return from_scratch_loss(model, images, prior, arguments.from_scratch, clock.progress)
+        if arguments.phase == "wake":
             return elbo_loss(model, images, prior)
         return mixed_loss(model, images, batch, prior)
 
@@ -161,6 +188,11 @@ def _pictures_loss(
 ) -> Callable[[int], Loss]:
     """Return the loss of each iteration on pictures."""
     return waking_loss(model, pictures) if phase == "wake" else mixing_loss(model, pictures, stream)
+
+
+def _how_begun(arguments: Arguments) -> dict[str, object]:
+    """Return what a training by the ELBO alone has in its record beside the rest."""
+    return {"from_scratch": asdict(arguments.from_scratch)} if arguments.is_from_scratch else {}
 
 
 def _start(arguments: Arguments, spec: SceneSpec, stream: SceneStream) -> Air:

@@ -139,3 +139,19 @@ def test_teaching_finds_a_rotation_at_once(head):
     found = head.density(raw, torch.eye(3)[None]).modes(1)[0, :, 0]
     for index, group in enumerate(GROUPS.values()):
         assert math.degrees(float(group.angle(found[index], truth[0, index]))) < 1.0
+
+
+def test_rotations_of_all_components_make_up_the_density(density):
+    """Each component once; their densities, weighted, are parts of the whole."""
+    torch.manual_seed(5)
+    some = density.rsample_some(BINS)
+    torch.testing.assert_close(some.log_weight.exp().sum(dim=-1), torch.ones(1, len(GROUPS)))
+    assert (some.log_weight.argmax(dim=-1) == 0).all()
+    for turn in range(BINS):
+        whole = density.log_prob(some.rotation[:, :, turn])
+        part = some.log_weight[..., turn] + some.log_prob[..., turn]
+        assert (whole >= part - 1e-3).all()
+    ball = list(GROUPS).index("ball")
+    torch.testing.assert_close(
+        some.log_prob[:, ball], torch.full((1, BINS), -math.log(FREE_VOLUME))
+    )

@@ -75,6 +75,19 @@ class Camera:
             self.image_size,
         )
 
+    def halved(self, times: int) -> "Camera":
+        """Return the same cameras with images of half the size, ``times`` times.
+
+        An odd last row or column is left out.
+        """
+        height, width = self.image_size
+        scale = self.intrinsics.new_tensor([0.5**times, 0.5**times, 1.0])
+        return Camera(
+            self.world_to_camera,
+            self.intrinsics * scale[:, None],
+            (height >> times, width >> times),
+        )
+
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None):
         """Return the same cameras on another device or in another precision."""
         return Camera(

@@ -12,6 +12,7 @@ from air3d.models.exposure import Exposure
 from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.patches import PatchDecoder
+from air3d.models.pull_in import Sharpness
 from air3d.objectives import NO_OBJECT
 from air3d.render import Instances, Layers, behind_objects, render_layers, render_scenes
 from air3d.render.composite import join, squared_error
@@ -143,35 +144,83 @@ class SceneDecoder(Decoder):
         exposure: Exposure | None = None,
     ) -> Float[Tensor, "batch hypothesis"]:
         """Return log p(x | h, z); gradients reach every candidate's latents, and the view."""
+        wanted = images if exposure is None else exposure.undone(images)
+        sharp = Sharpness(self.spec.render, level=0)
+        error = self._squared_error(wanted, unrolled, hypotheses, drawn, sharp)
+        return self._log_density(error, images, exposure)
+
+    def coarse_log_likelihood(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        unrolled: Unrolled[PoseLatents],
+        hypotheses: Int[Tensor, "hypothesis step"],
+        drawn: Int[Tensor, "batch step"],
+        sharpness: Sharpness,
+    ) -> Float[Tensor, "batch hypothesis"]:
+        """Score the hypotheses by small pictures; otherwise as :meth:`log_likelihood`.
+
+        Each hypothesis is rendered at the images' size, which costs less than to render it large
+        and shrink it. So that an error that is the same at every pixel costs the same at every
+        level, the noise falls by half with each.
+
+        Args:
+            images: already coarse (:func:`~air3d.models.pull_in.coarsen`).
+            unrolled, hypotheses, drawn: as there; each identity may come in several rotations
+                (:meth:`~air3d.models.latents.TurnedLatents.as_identities`).
+            sharpness: how softly to render, and how often the images were halved.
+        """
+        error = self._squared_error(images, unrolled, hypotheses, drawn, sharpness)
+        std = self.noise_std / 2**sharpness.level
+        return _gaussian_log_density(error, images.shape[1:].numel(), std)
+
+    def _squared_error(
+        self,
+        images: Float[Tensor, "batch 3 height width"],
+        unrolled: Unrolled[PoseLatents],
+        hypotheses: Int[Tensor, "hypothesis step"],
+        drawn: Int[Tensor, "batch step"],
+        sharpness: Sharpness,
+    ) -> Float[Tensor, "batch hypothesis"]:
+        """Return by how much each hypothesis, rendered at the images' size, misses them."""
         latents, seen = unrolled.latents, unrolled.seen
         assert seen is not None, "meshes are seen by a camera"
         camera, light = seen.view.camera.to("cpu"), seen.view.light.to("cpu")
+        camera = camera.halved(sharpness.level)
         batch, steps, identities = latents.scale.shape
         object_to_world = rigid_transform(latents.rotation, latents.position)
+        kind = torch.arange(identities) // (identities // len(self.bank.meshes))
+        shown = self._shown(kind)
         layers = render_layers(
             self.bank,
             Instances(
-                torch.arange(identities).repeat(batch, steps),
-                object_to_world.flatten(1, 2).cpu(),
-                latents.scale.flatten(1, 2).cpu(),
-                latents.colour.flatten(1, 2).cpu(),
+                kind[shown].repeat(batch, steps),
+                object_to_world[:, :, shown].flatten(1, 2).cpu(),
+                latents.scale[:, :, shown].flatten(1, 2).cpu(),
+                latents.colour[:, :, shown].flatten(1, 2).cpu(),
             ),
             camera,
             light=light,
-            softness=self.spec.render,
+            softness=sharpness.softness,
         )
+        layer_of = torch.searchsorted(shown, torch.arange(identities), right=True) - 1
         # The drawn candidates' layers once more, after all candidates'.
-        index = torch.arange(steps) * identities + drawn.cpu()
+        index = torch.arange(steps) * len(shown) + layer_of[drawn.cpu()]
         layers = join([layers, layers.pick(index)])
         hypotheses = hypotheses.cpu()
-        candidate = torch.arange(steps) * identities + hypotheses
-        as_drawn = torch.arange(steps) + steps * identities
+        told = hypotheses.clamp(0, identities - 1)
+        candidate = torch.arange(steps) * len(shown) + layer_of[told]
+        as_drawn = torch.arange(steps) + steps * len(shown)
         selection = torch.where(hypotheses == identities, as_drawn, candidate)
         selection = torch.where(hypotheses == NO_OBJECT, NO_OBJECT, selection)
         background = behind_objects(self.spec, camera, light)
-        wanted = images if exposure is None else exposure.undone(images)
-        error = squared_error(layers, selection, background, wanted.movedim(1, -1).cpu())
-        return self._log_density(error.to(images.device), images, exposure)
+        error = squared_error(layers, selection, background, images.movedim(1, -1).cpu())
+        return error.to(images.device)
+
+    def _shown(self, kind: Int[Tensor, " identity"]) -> Int[Tensor, " shown"]:
+        """Return which identities need a layer of their own: one rotation of a ball shows all."""
+        turns = torch.tensor([mesh.has_turn for mesh in self.bank.meshes])
+        first = torch.cat([torch.tensor([True]), kind[1:] != kind[:-1]])
+        return (turns[kind] | first).nonzero()[:, 0]
 
     def layers(self, scenes: Scenes) -> Layers:
         """Rasterize each object into a layer; gradients as of :meth:`image`."""

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.geometry import rotation_of, spread_rotations
-from air3d.models.rotations import RotationDensity, RotationHead
+from air3d.models.rotations import RotationDensity, RotationHead, SomeRotations
 from air3d.scene import FREE_VOLUME, Mesh, SymmetryGroup
 
 CANDIDATES = 4096
@@ -88,11 +88,34 @@ class FreeDensity(RotationDensity):
         """
         flat = self.log_weight.detach().exp().flatten(0, 1)
         component = torch.multinomial(flat, 1).reshape(*self.std.shape[:2], 1)
+        return (self.sight[:, None, None] @ self._draw(component))[:, :, 0]
+
+    def rsample_some(self, number: int) -> SomeRotations:
+        """Draw from the weightiest component and from others taken at random."""
+        best = self.log_weight.argmax(dim=-1, keepdim=True)
+        order = torch.rand_like(self.log_weight).scatter(-1, best, 2.0)
+        component = order.topk(number, dim=-1).indices
+        drawn, mean = self._draw(component), self._means(component)
         std = self.std.gather(-1, component)
-        mean = self._means(component)[:, :, 0]
-        vector = std * torch.randn_like(mean[..., 0])
+        turn = mean.mT @ drawn
+        log_prob = [
+            _log_density(group.angles(turn[:, index]), std[:, index], group)
+            for index, group in enumerate(self.groups)
+        ]
+        return SomeRotations(
+            self.sight[:, None, None] @ drawn,
+            self.log_weight.gather(-1, component).log_softmax(dim=-1),
+            torch.stack(log_prob, dim=1),
+        )
+
+    def _draw(
+        self, component: Int[Tensor, "batch identity chosen"]
+    ) -> Float[Tensor, "batch identity chosen 3 3"]:
+        """Draw a rotation from each of some components, in the axes of the line of sight."""
+        mean = self._means(component)
+        vector = self.std.gather(-1, component)[..., None] * torch.randn_like(mean[..., 0])
         across = [_keep_across(vector[:, i], mean[:, i], g) for i, g in enumerate(self.groups)]
-        return self.sight[:, None] @ rotation_of(torch.stack(across, dim=1)) @ mean
+        return rotation_of(torch.stack(across, dim=1)) @ mean
 
     def modes(self, number: int) -> Float[Tensor, "batch identity mode 3 3"]:
         """Return the means of the ``number`` components of highest peak density, best first."""
@@ -135,8 +158,8 @@ def _half_sinc(angles: Tensor) -> Tensor:
 
 
 def _keep_across(
-    vector: Float[Tensor, "batch 3"], mean: Float[Tensor, "batch 3 3"], group: SymmetryGroup
-) -> Float[Tensor, "batch 3"]:
+    vector: Float[Tensor, "*batch 3"], mean: Float[Tensor, "*batch 3 3"], group: SymmetryGroup
+) -> Float[Tensor, "*batch 3"]:
     """Take from turns what goes about the axis of a solid of revolution, which nothing shows."""
     if group.freedom != 2:
         return vector

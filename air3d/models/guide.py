@@ -3,7 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from jaxtyping import Float, Int
@@ -141,9 +141,25 @@ class Guide(nn.Module):
 
     def sample(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
         """Take all N steps, drawing the view and every object."""
-        encoded = self.encoder(images)
+        return self.sample_often(images, 1, self.head.sample)
+
+    def sample_often(
+        self,
+        images: Float[Tensor, "batch channel height width"],
+        draws: int,
+        draw: Callable[[Observation, Any], Draw],
+    ) -> Unrolled[Draw]:
+        """Draw the view and every object several times; an image's draws are neighbouring rows.
+
+        Args:
+            images: each is encoded once.
+            draws: how often.
+            draw: what draws an object; it is given the head's own kind of look.
+        """
+        row = torch.arange(len(images), device=images.device).repeat_interleave(draws)
+        encoded, images = self.encoder(images)[row], images[row]
         seen = self.viewer.sample(encoded.features) if self.viewer else None
-        return self._unroll(encoded, Observation(images, encoded.map, seen), self.head.sample)
+        return self._unroll(encoded, Observation(images, encoded.map, seen), draw)
 
     def mode(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
         """Take each step's mode given the view's mode and the objects before it.

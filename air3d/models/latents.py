@@ -1,6 +1,7 @@
 """What the guide draws at each step, in 2D and in 3D, and how steps are stacked."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -81,6 +82,50 @@ class PoseLatents(Latents):
     def memory(self) -> Float[Tensor, "batch memory"]:
         """What the next step is told of this one."""
         return torch.cat([self.identity_log_prob.exp(), self.found], dim=-1)
+
+
+@dataclass(frozen=True)
+class TurnedLatents(PoseLatents):
+    """Latents of an object in R rotations, drawn from as many components of their density.
+
+    ``rotation`` and ``kl`` are those of one more draw, from the whole density.
+
+    Attributes:
+        turned: the rotations.
+        turn_log_weight: of their components among these R; gradients reach it.
+        turned_kl: log q - log p of each draw, by the component it comes from.
+        search_log_prob: log q of finding this place by the search; gradients reach the search and
+            not the place.
+    """
+
+    turned: Float[Tensor, "batch *step identity turn 3 3"]
+    turn_log_weight: Float[Tensor, "batch *step identity turn"]
+    turned_kl: Float[Tensor, "batch *step identity turn"]
+    search_log_prob: Float[Tensor, "batch *step identity"]
+
+    def as_identities(self) -> PoseLatents:
+        """Return the same with every identity in every rotation as an identity of its own.
+
+        They come identity by identity, and are equally probable a priori, as identities are.
+        """
+        turns = self.turn_log_weight.shape[-1]
+        identity = self.identity_log_prob.dim() - 1
+
+        def repeated(tensor: Tensor) -> Tensor:
+            return tensor.repeat_interleave(turns, dim=identity)
+
+        log_prob = self.identity_log_prob[..., None] + self.turn_log_weight
+        return PoseLatents(
+            position=repeated(self.position),
+            rotation=self.turned.flatten(identity, identity + 1),
+            rotation_modes=repeated(self.rotation_modes),
+            scale=repeated(self.scale),
+            colour=repeated(self.colour),
+            pixel_covariance=repeated(self.pixel_covariance),
+            kl=(self.turned_kl - math.log(turns)).flatten(identity),
+            identity_log_prob=log_prob.flatten(identity),
+            found=self.found,
+        )
 
 
 def windows_of(z_where: Float[Tensor, "batch 3"], image_size: tuple[int, int]) -> Windows:

@@ -19,7 +19,7 @@ from air3d.models.appearance import Appearance
 from air3d.models.attention import Windows, read_glimpse
 from air3d.models.encoder import conv_encoder, raise_contrast
 from air3d.models.guide import Head, Look, Observation
-from air3d.models.latents import PoseLatents
+from air3d.models.latents import PoseLatents, TurnedLatents
 from air3d.models.rotations import RotationDensity, RotationHead
 from air3d.models.search import PlaceMixture, Search
 from air3d.models.surroundings import Surroundings
@@ -209,6 +209,25 @@ class PoseHead(Head):
         q = self.posterior(observation, look.search.at(look.search.sample()), look.state)
         drawn = q.place.rsample(), q.rotation.rsample(), q.appearance.rsample()
         return self._latents(q, _seen(observation), *drawn)
+
+    def sample_turned(self, observation: Observation, look: PoseLook, turns: int) -> TurnedLatents:
+        """Draw latents for every identity, in several rotations each; gradients likewise."""
+        seen = _seen(observation)
+        q = self.posterior(observation, look.search.at(look.search.sample()), look.state)
+        place, unit = q.place.rsample(), q.appearance.rsample()
+        rotation = q.rotation.rsample()
+        latents = self._latents(q, seen, place, rotation, unit)
+        some = q.rotation.rsample_some(turns)
+        kl = latents.kl - q.rotation.with_fixed_weights().log_prob(rotation)
+        found = q.windows.centre[:, None] + place * q.windows.half_side[:, None]
+        search = [look.search.log_prob(each) for each in found.detach().unbind(dim=1)]
+        return TurnedLatents(
+            **vars(latents),
+            turned=some.rotation,
+            turn_log_weight=some.log_weight,
+            turned_kl=kl[..., None] + some.log_prob,
+            search_log_prob=torch.stack(search, dim=1),
+        )
 
     def mode(self, observation: Observation, look: PoseLook) -> PoseLatents:
         """Take the most probable latents of every identity."""

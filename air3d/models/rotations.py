@@ -1,5 +1,7 @@
 """What the guide says of how objects are turned: any density of rotation, and upright objects'."""
 
+from dataclasses import dataclass
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -7,6 +9,21 @@ from torch import Tensor, nn
 from air3d.geometry import yaw_rotation
 from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.scene import Mesh
+
+
+@dataclass(frozen=True)
+class SomeRotations:
+    """Rotations drawn from R components each.
+
+    Attributes:
+        rotation: one draw from each.
+        log_weight: of the components among these R.
+        log_prob: log-density of each rotation by its own component.
+    """
+
+    rotation: Float[Tensor, "batch identity some 3 3"]
+    log_weight: Float[Tensor, "batch identity some"]
+    log_prob: Float[Tensor, "batch identity some"]
 
 
 class RotationDensity:
@@ -31,6 +48,13 @@ class RotationDensity:
         """Draw a rotation, or one that looks the same.
 
         Gradients reach the drawn component's place and width, none the choice of the component.
+        """
+        raise NotImplementedError
+
+    def rsample_some(self, number: int) -> SomeRotations:
+        """Draw a rotation from each of some components, the weightiest among them.
+
+        Gradients reach their places, widths and weights.
         """
         raise NotImplementedError
 
@@ -87,6 +111,11 @@ class UprightDensity(RotationDensity):
     def rsample(self) -> Float[Tensor, "batch identity 3 3"]:
         """Draw a rotation; gradients as :meth:`YawMixture.rsample` says."""
         return yaw_rotation(self.yaw.rsample())
+
+    def rsample_some(self, number: int) -> SomeRotations:
+        """Draw rotations; see :meth:`YawMixture.rsample_some`."""
+        some = self.yaw.rsample_some(number)
+        return SomeRotations(yaw_rotation(some.yaw), some.log_weight, some.log_prob)
 
     def modes(self, number: int) -> Float[Tensor, "batch identity mode 3 3"]:
         """Return the rotations of highest peak density, best first."""

@@ -49,6 +49,10 @@ class PlaceMixture:
         normal = Normal(self.mean, self.std, validate_args=False)
         return self.log_weight + normal.log_prob(place[:, None]).sum(dim=-1)
 
+    def log_prob(self, place: Float[Tensor, "batch 2"]) -> Float[Tensor, " batch"]:
+        """Return log q(place); gradients reach all but ``place``."""
+        return self.joint_log_prob(place).logsumexp(dim=1)
+
     def at(self, component: Int[Tensor, " batch"]) -> Float[Tensor, "batch 2"]:
         """Return the means of one component each."""
         offset = self.offset[torch.arange(len(component), device=component.device), component]

@@ -24,16 +24,20 @@ class SeenView:
         view: camera and light of each image.
         coordinates: the same in the coordinates that the scene file leaves open [B, D].
         kl: log q - log p of the coordinates [B]; 0 where they were told.
+        choice_log_prob: log q of the angles on the full circle, whose mixture's component is
+            chosen without a gradient [B]; gradients reach the density and not the draw; 0 where
+            they were told.
     """
 
     view: View
     coordinates: Float[Tensor, "batch unknown"]
     kl: Float[Tensor, " batch"]
+    choice_log_prob: Float[Tensor, " batch"]
 
     def __getitem__(self, rows: Int[Tensor, " row"]) -> "SeenView":
         """Return the views of some of the images."""
         view = View(self.view.camera[rows], self.view.light[rows])
-        return SeenView(view, self.coordinates[rows], self.kl[rows])
+        return SeenView(view, self.coordinates[rows], self.kl[rows], self.choice_log_prob[rows])
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,8 @@ class ViewHead(nn.Module):
     def told(self, view: View) -> SeenView:
         """Go by a view that is known."""
         coordinates = self.prior.coordinates(view)
-        return SeenView(view, coordinates, torch.zeros_like(view.light.source[:, 0]))
+        nothing = torch.zeros_like(view.light.source[:, 0])
+        return SeenView(view, coordinates, nothing, nothing)
 
     def log_prob(
         self, features: Float[Tensor, "batch feature"], view: View
@@ -145,7 +150,8 @@ class ViewHead(nn.Module):
         log_q = posterior.circular.with_fixed_weights().log_prob(angles).sum(dim=1)
         log_q = log_q + (posterior.linear.log_prob(linear) - self.half_width.log()).sum(dim=1)
         kl = log_q - self.prior.log_prob(self._in_range(coordinates))
-        return SeenView(self.prior.view(coordinates), coordinates, kl)
+        choice = posterior.circular.log_prob(angles.detach()).sum(dim=1)
+        return SeenView(self.prior.view(coordinates), coordinates, kl, choice)
 
     def _in_range(self, coordinates: Float[Tensor, "batch unknown"]) -> Tensor:
         """Turn angles by full circles to where they lie nearest the middle of their range."""

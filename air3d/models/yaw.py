@@ -82,6 +82,28 @@ class YawMixture:
         uniform = 2 * math.pi * torch.rand_like(std)
         return self._unfold(torch.where(self.order == _CONTINUOUS, uniform, folded))
 
+    def rsample_some(self, number: int) -> "SomeYaws":
+        """Draw a yaw of each of some components; gradients reach their means and std.
+
+        They are the weightiest, and others spread evenly from there on.
+        """
+        bins = self.log_weight.shape[-1]
+        steps = torch.arange(number, device=self.mean.device) * bins // number
+        away = torch.randint(bins, (*self.origin.shape, 1), device=self.mean.device)
+        best = self.log_weight.argmax(dim=-1, keepdim=True)
+        others = (best + 1 + (away + steps[1:]) % (bins - 1)) % bins
+        component = torch.cat([best, others], dim=-1)
+        mean, std = self.mean.gather(-1, component), self.std.gather(-1, component)
+        noise = torch.randn_like(std)
+        continuous = (self.order == _CONTINUOUS)[..., None]
+        log_prob = -0.5 * noise.square() - std.log() - _LOG_SQRT_2PI
+        folded = torch.where(continuous, 2 * math.pi * torch.rand_like(std), mean + std * noise)
+        return SomeYaws(
+            self._unfold(folded.movedim(-1, 0)).movedim(0, -1),
+            self.log_weight.gather(-1, component).log_softmax(dim=-1),
+            torch.where(continuous, -math.log(2 * math.pi), log_prob),
+        )
+
     def modes(self, number: int) -> Float[Tensor, "*batch mode"]:
         """Return the ``number`` components of highest peak density, best first, as yaws."""
         peak = (self.log_weight - self.std.log()).detach()
@@ -94,6 +116,21 @@ class YawMixture:
         """Return one of the equivalent yaws, in [-pi, pi)."""
         yaw = self.origin + folded / self.order.clamp(min=1)
         return torch.remainder(yaw + math.pi, 2 * math.pi) - math.pi
+
+
+@dataclass(frozen=True)
+class SomeYaws:
+    """Yaws drawn from R components each.
+
+    Attributes:
+        yaw: in [-pi, pi) [*, R].
+        log_weight: of the components among these R [*, R].
+        log_prob: log-density (1/rad) of each yaw by its own component [*, R].
+    """
+
+    yaw: Float[Tensor, "*batch some"]
+    log_weight: Float[Tensor, "*batch some"]
+    log_prob: Float[Tensor, "*batch some"]
 
 
 def symmetry_orders(symmetries: list[int | str]) -> Int[Tensor, " identity"]:

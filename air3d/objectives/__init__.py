@@ -13,11 +13,13 @@ from air3d.objectives.presence import (
     enumerate_swaps,
     geometric_count_log_prior,
 )
+from air3d.objectives.responsibilities import Explanations, responsibilities, shared_out
 from air3d.objectives.sleep import Sleep, TaughtSteps, sleep_objective
 
 __all__ = [
     "NO_OBJECT",
     "Elbo",
+    "Explanations",
     "Sleep",
     "StepTerms",
     "TaughtSteps",
@@ -29,6 +31,8 @@ __all__ = [
     "exact_elbo",
     "geometric_count_log_prior",
     "hypothesis_log_prob",
+    "responsibilities",
+    "shared_out",
     "sleep_objective",
     "swapped_elbo",
 ]

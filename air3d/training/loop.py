@@ -108,6 +108,7 @@ def train(
     seed: int,
     validate: Callable[[], Mapping[str, float]],
     resume: bool = False,
+    clock: Clock | None = None,
 ) -> Clock:
     """Minimise ``loss_of(iteration)`` over the model's parameters.
 
@@ -127,6 +128,7 @@ def train(
         seed: of the run, for its record.
         validate: figures on held-out data.
         resume: go on from the last state in ``out``.
+        clock: of ``settings``, for a loss that goes by how far the training is; moved on in place.
 
     Raises:
         CheckpointError: there is no state to resume from, it is another training's, ``out``
@@ -136,7 +138,7 @@ def train(
     """
     record = {**record, "seed": seed}
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
-    clock = Clock(settings)
+    clock = clock or Clock(settings)
     if resume:
         _restore(out, record, model, optimiser, clock)
     elif (out / STATE).exists() or (out / WEIGHTS).exists():
