@@ -16,15 +16,16 @@ from air3d.cli import run
 from air3d.evaluation import (
     Evaluation,
     TestSet,
+    elbo_of,
     evaluate,
     examine,
     load_test_set,
-    to_json,
+    result_record,
     write_bop_results,
 )
 from air3d.evaluation.tables import further_table, to_table
 from air3d.inference import ONE_PASS, Effort
-from air3d.provenance import check_writable, provenance, write_json
+from air3d.provenance import check_writable, write_json
 
 
 @dataclass(frozen=True)
@@ -69,23 +70,16 @@ def main(arguments: Arguments) -> None:
     evaluation = evaluate(model, test_set, arguments.batch, arguments.effort)
     if arguments.bop_csv is not None:
         _write_poses(arguments.bop_csv, test_set, evaluation)
-    figures = examine(model, test_set, evaluation)
-    write_json(
-        arguments.json,
-        {
-            "method": arguments.method,
-            "checkpoint": str(arguments.checkpoint),
-            "data": str(arguments.data),
-            "source": test_set.source,
-            "images": len(test_set),
-            **asdict(arguments.effort),
-            "batch": arguments.batch,
-            "images_per_second": evaluation.images_per_second,
-            "metrics": to_json(evaluation.metrics),
-            **to_json(figures),
-            "provenance": asdict(provenance(test_set.seed)),
-        },
-    )
+    elbo = elbo_of(model, test_set.images)
+    figures = examine(test_set, evaluation, model.meshes, elbo)
+    how = {
+        "method": arguments.method,
+        "checkpoint": str(arguments.checkpoint),
+        "data": str(arguments.data),
+        **asdict(arguments.effort),
+        "batch": arguments.batch,
+    }
+    write_json(arguments.json, result_record(how, test_set, evaluation, figures))
     print(to_table(evaluation), further_table(figures), sep="\n")
 
 

@@ -8,7 +8,7 @@ from conftest import ROOT
 from evaluation_cases import TABLE
 
 from air3d.data import SceneStream
-from air3d.evaluation import TestSet, evaluate, examine, to_json
+from air3d.evaluation import TestSet, elbo_of, evaluate, examine, to_json
 from air3d.evaluation.results import ResultsError, results_page
 from air3d.models import SceneConfig, build_air
 
@@ -32,7 +32,7 @@ def new():
         "source": test_set.source,
         "images": 12,
         "metrics": to_json(evaluation.metrics),
-        **to_json(examine(model, test_set, evaluation)),
+        **to_json(examine(test_set, evaluation, model.meshes, elbo_of(model, test_set.images))),
     }
 
 

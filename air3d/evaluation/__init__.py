@@ -5,10 +5,12 @@ from air3d.evaluation.bop_results import write_bop_results
 from air3d.evaluation.counts import CountMetrics, count_metrics
 from air3d.evaluation.detection import DetectionMetrics, detection_metrics
 from air3d.evaluation.figures import Figures, examine
-from air3d.evaluation.judge import Evaluation, evaluate
+from air3d.evaluation.fit import elbo_of
+from air3d.evaluation.judge import Evaluation, Method, evaluate, evaluate_in_turn
 from air3d.evaluation.matching import Match, match_objects
 from air3d.evaluation.metrics import SceneMetrics, scene_metrics, to_json
 from air3d.evaluation.pairs import JudgedImage, Pair, judge
+from air3d.evaluation.records import result_record
 from air3d.evaluation.rotations import rotation_error
 from air3d.evaluation.splits import Splits, split
 from air3d.evaluation.test_sets import TestSet, load_test_set
@@ -22,6 +24,7 @@ __all__ = [
     "Figures",
     "JudgedImage",
     "Match",
+    "Method",
     "Pair",
     "SceneMetrics",
     "Splits",
@@ -29,12 +32,15 @@ __all__ = [
     "average_distances",
     "count_metrics",
     "detection_metrics",
+    "elbo_of",
     "evaluate",
+    "evaluate_in_turn",
     "examine",
     "judge",
     "load_test_set",
     "match_objects",
     "open_numbers",
+    "result_record",
     "rotation_error",
     "scene_metrics",
     "split",

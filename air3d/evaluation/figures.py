@@ -1,5 +1,6 @@
 """Every further figure of an evaluation: what takes too long to watch while training."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from air3d.evaluation.average_distance import AverageDistances, average_distances
@@ -9,8 +10,9 @@ from air3d.evaluation.fit import Fit, fit
 from air3d.evaluation.judge import Evaluation
 from air3d.evaluation.pairs import judge
 from air3d.evaluation.splits import Splits, split
+from air3d.evaluation.summaries import Errors
 from air3d.evaluation.test_sets import TestSet
-from air3d.models import Air
+from air3d.scene import Mesh
 
 
 @dataclass(frozen=True)
@@ -32,18 +34,27 @@ class Figures:
     splits: Splits | None = None
 
 
-def examine(model: Air, test_set: TestSet, evaluation: Evaluation) -> Figures:
-    """Look at the estimates of a test set (see ``evaluate``) in every other way."""
+def examine(
+    test_set: TestSet, evaluation: Evaluation, meshes: Sequence[Mesh], elbo: Errors | None
+) -> Figures:
+    """Look at the estimates of a test set (see ``evaluate``) in every other way.
+
+    Args:
+        test_set: what was inferred.
+        evaluation: of it.
+        meshes: of the scene file; none in 2D.
+        elbo: of the model that inferred (see ``elbo_of``); None for a method that has none.
+    """
     estimates, truth = evaluation.estimates, test_set.scenes
-    fitted = fit(model, test_set.images, estimates)
+    fitted = fit(test_set.images, estimates, elbo)
     if truth is None:
         count = count_confidence(estimates, test_set.counts.tolist())
         return Figures(fitted, Calibration(count, None, None))
-    judged = judge(estimates, truth, model.meshes)
+    judged = judge(estimates, truth, meshes)
     return Figures(
         fitted,
         scene_calibration(estimates, truth, judged),
-        detection_metrics(estimates, truth, model.meshes, test_set.visible),
-        average_distances(estimates, truth, model.meshes, judged),
+        detection_metrics(estimates, truth, meshes, test_set.visible),
+        average_distances(estimates, truth, meshes, judged),
         split(judged, test_set.visible),
     )

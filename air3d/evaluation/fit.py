@@ -37,11 +37,11 @@ class Fit:
 
 
 def fit(
-    model: Air,
     images: Float[Tensor, "image channel height width"],
     estimates: Sequence[SceneEstimate],
+    elbo: Errors | None,
 ) -> Fit:
-    """Compare images with their reconstructions, and bound their probability."""
+    """Compare images with their reconstructions; ``elbo`` is passed on (see ``elbo_of``)."""
     off = [
         (image - said.reconstruction).double()
         for image, said in zip(images, estimates, strict=True)
@@ -50,16 +50,15 @@ def fit(
         absolute_error=summarise([float(image.abs().mean()) for image in off]),
         psnr=summarise([_decibels(image) for image in off]),
         log_likelihood=summarise([estimate.log_likelihood for estimate in estimates]),
-        elbo=_elbo(model, images),
+        elbo=elbo,
     )
 
 
-def _decibels(off: Float[Tensor, "channel height width"]) -> float:
-    return -10 * float(off.square().mean().clamp(min=SAME).log10())
+def elbo_of(model: Air, images: Float[Tensor, "image channel height width"]) -> Errors | None:
+    """Bound log p(x) of every image; None where there are too many combinations of identities.
 
-
-def _elbo(model: Air, images: Float[Tensor, "image channel height width"]) -> Errors | None:
-    """Bound every image in chunks that fit; the same random numbers whatever was drawn before."""
+    Images are taken in chunks that fit, with the same random numbers whatever was drawn before.
+    """
     chunk = MAX_VALUES // (len(model.hypotheses) * images[0].numel())
     if not chunk:
         return None
@@ -68,3 +67,7 @@ def _elbo(model: Air, images: Float[Tensor, "image channel height width"]) -> Er
         torch.manual_seed(0)
         bounds = [model.elbo(part, prior).value for part in torch.split(images, min(chunk, 64))]
     return summarise(torch.cat(bounds).tolist())
+
+
+def _decibels(off: Float[Tensor, "channel height width"]) -> float:
+    return -10 * float(off.square().mean().clamp(min=SAME).log10())

@@ -1,9 +1,12 @@
-"""Test a model: infer every image of a test set and compare with the truth."""
+"""Test what infers scenes: let it infer every image of a test set, compare with the truth."""
 
+import functools
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import Tensor
 from tqdm import tqdm
 
 from air3d.estimate import SceneEstimate
@@ -13,12 +16,32 @@ from air3d.evaluation.test_sets import TestSet
 from air3d.evaluation.views import open_numbers
 from air3d.inference import ONE_PASS, Effort, infer
 from air3d.models import Air
-from air3d.scene import SceneSpec
+from air3d.scene import GlimpseSpec, Mesh, SceneSpec
+
+
+@dataclass(frozen=True)
+class Method:
+    """Something that infers scenes: a model, or a rival of it.
+
+    Attributes:
+        spec: the scene file that it knows.
+        meshes: the scene file's; () in 2D.
+        infer: images [B, C, H, W] -> an estimate of each.
+    """
+
+    spec: SceneSpec | GlimpseSpec
+    meshes: tuple[Mesh, ...]
+    infer: Callable[[Tensor], Sequence[SceneEstimate]]
+
+    @classmethod
+    def of_model(cls, model: Air, effort: Effort = ONE_PASS) -> "Method":
+        """Let a model infer with so much effort."""
+        return cls(model.spec, model.meshes, functools.partial(infer, model, effort=effort))
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a test says of a model.
+    """What a test says of a method.
 
     Attributes:
         metrics: of scenes in 3D, of counts in 2D.
@@ -45,25 +68,41 @@ def evaluate(
     Raises:
         ValueError: the test set is empty, or ``batch`` is less than 1.
     """
+    return evaluate_in_turn([Method.of_model(model, effort)], test_set, batch)[0]
+
+
+def evaluate_in_turn(
+    methods: Sequence[Method], test_set: TestSet, batch: int
+) -> tuple[Evaluation, ...]:
+    """Test several methods on the same images, batch by batch in turn.
+
+    Whatever else slows the machine then slows all of them alike, so their speeds compare. Arguments
+    and errors as of :func:`evaluate`.
+    """
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
     if len(test_set) == 0:
         raise ValueError("the test set is empty; give one with at least one image")
-    infer(model, test_set.images[:1], effort)  # compiles kernels
-    estimates: list[SceneEstimate] = []
-    start = time.perf_counter()
+    for method in methods:
+        method.infer(test_set.images[:1])  # compiles kernels
+    estimates: list[list[SceneEstimate]] = [[] for _ in methods]
+    seconds = [0.0] * len(methods)
     chunks = torch.split(test_set.images, batch)
     for images in tqdm(chunks, desc="infer", unit="batch", disable=None, leave=False):
-        estimates.extend(infer(model, images, effort))
-    seconds = time.perf_counter() - start
-    metrics = _metrics(model, test_set, estimates)
-    return Evaluation(metrics, tuple(estimates), len(test_set) / seconds)
+        for index, method in enumerate(methods):
+            start = time.perf_counter()
+            estimates[index].extend(method.infer(images))
+            seconds[index] += time.perf_counter() - start
+    return tuple(
+        Evaluation(_metrics(method, test_set, found), tuple(found), len(test_set) / spent)
+        for method, found, spent in zip(methods, estimates, seconds, strict=True)
+    )
 
 
 def _metrics(
-    model: Air, test_set: TestSet, estimates: list[SceneEstimate]
+    method: Method, test_set: TestSet, estimates: list[SceneEstimate]
 ) -> SceneMetrics | CountMetrics:
-    if test_set.scenes is None or not isinstance(model.spec, SceneSpec):
+    if test_set.scenes is None or not isinstance(method.spec, SceneSpec):
         counts = [estimate.count for estimate in estimates]
         return count_metrics(counts, test_set.counts.tolist())
-    return scene_metrics(estimates, test_set.scenes, model.meshes, open_numbers(model.spec))
+    return scene_metrics(estimates, test_set.scenes, method.meshes, open_numbers(method.spec))

@@ -4,14 +4,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
+from air3d.estimate import PatchEstimate, SceneEstimate
 from air3d.inference.effort import ONE_PASS, Effort
+from air3d.inference.estimating import Certainty, scene_estimates
 from air3d.inference.explanations import Explanations, choose_likelier, draw_of, mode_of, score
 from air3d.inference.refinement import refine
 from air3d.inference.rescoring import rescore
 from air3d.inference.turning import try_lights, try_rotations
 from air3d.models import Air
-from air3d.models.decoders import GlimpseDecoder, SceneDecoder, gaussian_log_likelihood
+from air3d.models.decoders import GlimpseDecoder, gaussian_log_likelihood
 from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.poses import standard_deviations_on_plane
@@ -41,7 +42,8 @@ def infer(
     explained = mode_of(unrolled)
     if effort:
         explained = search(model, images, explained, effort)
-    return _scene_estimates(model.scene_decoder, images, unrolled, explained)
+    certainty = _certainty(unrolled, explained)
+    return scene_estimates(model.scene_decoder, images, explained.scenes, certainty)
 
 
 def search(model: Air, images: Tensor, explained: Explanations, effort: Effort) -> Explanations:
@@ -70,50 +72,17 @@ def best_of_draws(model: Air, images: Tensor, explained: Explanations, number: i
     return explained
 
 
-def _scene_estimates(
-    decoder: SceneDecoder,
-    images: Tensor,
-    unrolled: Unrolled[PoseLatents],
-    explained: Explanations,
-) -> list[SceneEstimate]:
-    with torch.no_grad():
-        reconstruction = decoder.image(explained.scenes)
-        score = gaussian_log_likelihood(images, reconstruction[:, None], decoder.noise_std)[:, 0]
-    count_probability = count_log_prob(unrolled.presence_logits).exp()
-    presence = unrolled.presence_logits.sigmoid().cumprod(dim=1)
-    poses = explained.scenes.object_to_world
-    counts = explained.scenes.count.tolist()
-    camera = explained.scenes.camera
-    plane_std = standard_deviations_on_plane(
-        camera, explained.scenes.position, explained.pixel_covariance
+def _certainty(unrolled: Unrolled[PoseLatents], explained: Explanations) -> Certainty:
+    """Return what the guide said of how sure it is, of the explanation that was settled on."""
+    scenes = explained.scenes
+    return Certainty(
+        count_probability=count_log_prob(unrolled.presence_logits).exp(),
+        presence_probability=unrolled.presence_logits.sigmoid().cumprod(dim=1),
+        identity_probability=explained.identity_probability,
+        position_std=standard_deviations_on_plane(
+            scenes.camera, scenes.position, explained.pixel_covariance
+        ),
     )
-    estimates = []
-    for row, count in enumerate(counts):
-        objects = tuple(
-            ObjectEstimate(
-                name=decoder.bank.meshes[identity].name,
-                identity=identity,
-                identity_probability=float(explained.identity_probability[row, index]),
-                presence_probability=float(presence[row, index]),
-                object_to_world=poses[row, index],
-                scale=float(explained.scenes.scale[row, index]),
-                colour=explained.scenes.colour[row, index],
-                position_std=plane_std[row, index],
-            )
-            for index, identity in enumerate(explained.scenes.identity[row, :count].tolist())
-        )
-        estimates.append(
-            SceneEstimate(
-                count=count,
-                count_probability=tuple(count_probability[row].tolist()),
-                objects=objects,
-                camera=camera[row : row + 1],
-                light=explained.scenes.light[row : row + 1],
-                reconstruction=reconstruction[row],
-                log_likelihood=float(score[row]),
-            )
-        )
-    return estimates
 
 
 def _patch_estimates(

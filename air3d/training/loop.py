@@ -146,20 +146,8 @@ def train(
     journal = Journal(out, clock.iteration, settings.iterations, tensorboard=settings.tensorboard)
     saved = clock.seconds
     while clock.progress < 1.0:
-        rate = settings.rate(clock.iteration, clock.progress)
-        for group in optimiser.param_groups:
-            group["lr"] = rate
         loss = loss_of(clock.iteration)
-        optimiser.zero_grad()
-        loss.value.backward()
-        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_grad_norm)
-        if not torch.isfinite(loss.value + norm):
-            raise FloatingPointError(
-                f"the loss of iteration {clock.iteration}, or its gradient, is not finite; train "
-                "again with a lower --learning-rate"
-            )
-        optimiser.step()
-        clock.iteration += 1
+        rate = take_step(optimiser, loss.value, clock)
         journal.advance()
         if clock.iteration % settings.log_every == 0:
             journal.write(clock.iteration, clock.seconds, {"rate": rate, **loss.figures})
@@ -176,6 +164,33 @@ def train(
     made = {"iterations": clock.iteration, "seconds": round(clock.seconds)}
     save_model(out, model, {**record, **made, "provenance": asdict(provenance(seed, device))})
     return clock
+
+
+def take_step(optimiser: torch.optim.Optimizer, loss: Tensor, clock: Clock) -> float:
+    """Take one step down a loss, at the learning rate that the clock's settings want now.
+
+    Returns:
+        The learning rate.
+
+    Raises:
+        FloatingPointError: the loss or its gradient is not finite; no parameter has moved.
+    """
+    rate = clock.settings.rate(clock.iteration, clock.progress)
+    parameters = []
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+        parameters += group["params"]
+    optimiser.zero_grad()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(parameters, clock.settings.max_grad_norm)
+    if not torch.isfinite(loss + norm):
+        raise FloatingPointError(
+            f"the loss of iteration {clock.iteration}, or its gradient, is not finite; train "
+            "again with a lower --learning-rate"
+        )
+    optimiser.step()
+    clock.iteration += 1
+    return rate
 
 
 def _save(

@@ -23,8 +23,8 @@ class Result:
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether ``evaluate.py`` wrote it."""
-        return "checkpoint" in self.content and "metrics" in self.content
+        """Whether ``evaluate.py`` or ``rivals.py`` wrote it."""
+        return "source" in self.content and "metrics" in self.content
 
     @property
     def is_of_scenes(self) -> bool:
@@ -43,7 +43,7 @@ class Result:
 
     @property
     def method(self) -> str:
-        """What was tested: the name that ``evaluate.py`` was given, or the file's."""
+        """What was tested: the name that the script was given, or the file's."""
         return self.content.get("method") or self.name
 
 

@@ -1,0 +1,7 @@
+"""What AIR is compared with: a supervised twin of it, and a search from random starts."""
+
+from air3d.rivals.optimisation import Optimiser, Restarts
+from air3d.rivals.teaching import teach, twin_loss
+from air3d.rivals.twin import Twin, infer_by_twin
+
+__all__ = ["Optimiser", "Restarts", "Twin", "infer_by_twin", "teach", "twin_loss"]
