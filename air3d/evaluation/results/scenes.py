@@ -59,7 +59,7 @@ def _row(result: Result) -> list[str]:
     strict = metrics.get("all_right_and_turned", metrics["all_right"])
     return [
         result.method,
-        str(Effort(**{f.name: content.get(f.name, 0) for f in fields(Effort)})),
+        _effort(content),
         f"{content['images']:,}",
         percent(metrics["count"]["accuracy"]),
         percent(metrics["identity_accuracy"]),
@@ -74,6 +74,12 @@ def _row(result: Result) -> list[str]:
     ]
 
 
+def _effort(content: dict) -> str:
+    """Return what was done for each image: a rival's own words, or a model's effort in words."""
+    known = {field.name: content.get(field.name, 0) for field in fields(Effort)}
+    return content.get("effort") or str(Effort(**known))
+
+
 def _rotation(figures: dict) -> dict | None:
     """Return errors of rotation; files from when there were upright objects only have yaws."""
     return figures["rotation_degrees"] if "rotation_degrees" in figures else figures["yaw_degrees"]
@@ -86,6 +92,7 @@ def _confusion(confusion: Sequence[Sequence[int]]) -> str:
 
 def _sentences(metrics: dict, content: dict) -> Iterator[str]:
     """Say, one by one, what has no table; errors are median / mean."""
+    yield from _rivalry(content)
     if metrics.get("scale"):
         yield f"scale, relative: {median_and_mean(metrics['scale'], 4)}"
     if metrics.get("colour"):
@@ -103,6 +110,25 @@ def _sentences(metrics: dict, content: dict) -> Iterator[str]:
         yield from _fit(content["fit"])
     if content.get("calibration"):
         yield from _calibration(content["calibration"])
+
+
+def _rivalry(content: dict) -> Iterator[str]:
+    """Say how a rival was trained, and how it stands against a model on the same images."""
+    if made := content.get("training"):
+        yield (
+            f"trained by labels: {made['iterations']:,} iterations in {made['seconds']} s "
+            f"({made['processor_seconds']} s of a processor), {made['weights']:,} weights"
+        )
+    if against := content.get("against"):
+        metrics = against["metrics"]
+        yield (
+            f"in turn with {against['checkpoint']} ({against['effort']}), which takes "
+            f"1/{against['times_faster']:.1f} of the time: position "
+            f"{median_and_mean(metrics['position_in_diameters'], 4)}, rotation "
+            f"{median_and_mean(metrics['rotation_degrees'], 2)}, above 10 "
+            f"{percent(metrics['rotation_degrees']['share_bad'])}, all right "
+            f"{percent(metrics['all_right'])}"
+        )
 
 
 def _detection(detection: dict) -> Iterator[str]:
