@@ -62,7 +62,8 @@ class Twin(nn.Module):
     """Encode an image once, then name one object per step, told of its own last answer.
 
     Attributes:
-        spec, meshes: the scene file and its meshes.
+        meshes: the scene file's.
+        decoder: renders what it says.
         max_steps: N.
         views, appearance: how views, scales and colours become numbers.
 
@@ -85,7 +86,7 @@ class Twin(nn.Module):
                 f"{spec.name}: its objects turn freely, but the supervised twin regresses yaws; "
                 "give a scene file whose objects stand upright"
             )
-        self.spec, self.meshes = spec, meshes
+        self.meshes, self.decoder = meshes, SceneDecoder(spec, meshes)
         self.max_steps = len(spec.count) - 1
         prior = ScenePrior(spec, meshes)
         self.views, self.appearance = ViewNumbers(prior.view), Appearance(prior)
@@ -93,25 +94,11 @@ class Twin(nn.Module):
             spec.num_channels, spec.image_size, config.channels, config.features, config.search
         )
         raise_contrast(self.encoder.fine, spec.background)
-        height, width = ((side + 1) // 2 for side in self.encoder.map_size)
-        self.reader = nn.Sequential(
-            nn.Conv2d(config.search, config.search, 3, stride=2, padding=1),
-            nn.ReLU(),
-            nn.Flatten(),
-            nn.Linear(config.search * height * width, config.hidden),
-            nn.ReLU(),
-        )
-        self.tell_view = nn.Sequential()
-        if self.views.size:
-            layers = nn.Linear(config.features, config.hidden), nn.ReLU()
-            self.tell_view.extend([*layers, nn.Linear(config.hidden, self.views.size)])
+        self.reader = _map_reader(config, self.encoder.map_size)
+        self.tell_view = _two_layers(config.features, config.hidden, self.views.size)
         self.sizes = [1, len(meshes), 2, 2, self.appearance.size]
         self.cell = nn.LSTMCell(config.features + len(meshes) + 2, config.state)
-        self.tell = nn.Sequential(
-            nn.Linear(config.hidden + config.state, config.hidden),
-            nn.ReLU(),
-            nn.Linear(config.hidden, sum(self.sizes)),
-        )
+        self.tell = _two_layers(config.hidden + config.state, config.hidden, sum(self.sizes))
         image = torch.tensor([spec.image_size[1] / 2, spec.image_size[0] / 2])
         self.register_buffer("half_image", image, persistent=False)
         self.register_buffer("rest_height", prior.rest_height, persistent=False)
@@ -128,9 +115,9 @@ class Twin(nn.Module):
             steps.append(out)
             _, identity, place, _, _ = out.split(self.sizes, dim=1)
             memory = torch.cat([identity.softmax(dim=1), place], dim=1)
-        presence, identity, *rest = torch.stack(steps, dim=1).split(self.sizes, dim=2)
+        presence, identity, place, turn, looks = torch.stack(steps, 1).split(self.sizes, dim=2)
         view = self.tell_view(encoded.features)[:, : self.views.size]  # nothing without a layer
-        return Answers(presence[..., 0], identity, Numbers(*rest, view))
+        return Answers(presence[..., 0], identity, Numbers(place, turn, looks, view))
 
     def numbers(self, scenes: Scenes) -> Numbers:
         """Return what should be said of scenes; of absent objects it has no meaning."""
@@ -175,7 +162,28 @@ def infer_by_twin(twin: Twin, images: Float[Tensor, "batch 3 height width"]) -> 
         identity_probability=answers.identity_logits.softmax(dim=2).amax(dim=2),
         position_std=torch.zeros_like(answers.numbers.place),
     )
-    return scene_estimates(SceneDecoder(twin.spec, twin.meshes), images, scenes, certainty)
+    return scene_estimates(twin.decoder, images, scenes, certainty)
+
+
+def _map_reader(config: SceneConfig, map_size: tuple[int, int]) -> nn.Sequential:
+    """Return the layers that read a whole map [B, C, h, w] into ``config.hidden`` numbers."""
+    channels, (height, width) = config.search, map_size
+    halved = channels * ((height + 1) // 2) * ((width + 1) // 2)
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(halved, config.hidden),
+        nn.ReLU(),
+    )
+
+
+def _two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
+    """Return a perceptron, without layers where there is nothing to say."""
+    layers = nn.Sequential()
+    if outputs:
+        layers.extend([nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs)])
+    return layers
 
 
 def sight_azimuths(
