@@ -110,7 +110,7 @@ def test_a_twin_knows_yaws_alone():
 def test_the_search_finds_an_object():
     batch = SceneStream(SINGLE, batch=2, seed=3).batch(0)
     truth = batch.scenes
-    search = Optimiser(SINGLE, THINGS, Restarts(starts=6, climbers=3, steps=12), seed=0)
+    search = Optimiser(SINGLE, THINGS, Restarts(starts=6, climbers=3, steps=20), seed=0)
     for row, estimate in enumerate(search.infer(batch.images)):
         (thing,) = estimate.objects
         assert thing.identity == int(truth.identity[row, 0])

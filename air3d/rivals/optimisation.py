@@ -11,7 +11,7 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.estimate import SceneEstimate
@@ -73,54 +73,76 @@ class Optimiser:
     @torch.no_grad()
     def infer(self, images: Float[Tensor, "batch 3 height width"]) -> list[SceneEstimate]:
         """Return the likeliest scene that was found of each image; of it the search is sure."""
-        slots, filler = torch.arange(self._prior.max_count), self._draw()[:1]
-        found = []
-        for image in images.split(1):
-            scenes = self._explain(image)
-            there = torch.where(slots < scenes.count[:, None], slots, ABSENT)
-            found.append(scenes.beside(filler).pick(there))
-        scenes = concatenate(found)
+        nothing = self._draw(len(images)).pick(_no_slots(len(images) * self._number))
+        scenes = self._grown(images, self._likeliest_climbed(images, nothing))
         return scene_estimates(self._decoder, images, scenes, _sure_of(scenes))
 
-    def _explain(self, image: Float[Tensor, "one 3 height width"]) -> Scenes:
-        """Find the view with nothing on the plane, then one object after the other."""
-        nothing = self._draw().pick(torch.zeros(1, 0, dtype=torch.int64))
-        scenes = self._likeliest_climbed(image, nothing)
-        for _ in range(self._prior.max_count):
-            number = self._restarts.starts * len(self.meshes)
-            known = scenes[torch.zeros(number, dtype=torch.int64)]
-            more = self._likeliest_climbed(image, known.beside(self._draw()))
-            if self._score(image, more) <= self._score(image, scenes):
-                break
-            scenes = more
-        return scenes
+    @property
+    def _number(self) -> int:
+        """How many starts there are of an image."""
+        return self._restarts.starts * len(self.meshes)
 
-    def _draw(self) -> Scenes:
-        """Draw all starts: scenes of one object, as many of each kind."""
-        drawn = [prior.sample(self._restarts.starts, self._generator) for prior in self._alone]
-        kinds = torch.arange(len(drawn)).repeat_interleave(self._restarts.starts)
-        return dataclasses.replace(concatenate(drawn), identity=kinds[:, None])
+    def _grown(self, images: Tensor, scenes: Scenes) -> Scenes:
+        """Add one object after the other to each scene, as long as that explains enough."""
+        if scenes.identity.shape[1] == self._prior.max_count:
+            return scenes
+        drawn = self._draw(len(images))
+        known = scenes[torch.arange(len(images)).repeat_interleave(self._number)]
+        more = self._likeliest_climbed(images, known.beside(drawn))
+        rows = (self._score(images, more) > self._score(images, scenes)).nonzero()[:, 0]
+        grown = self._with_all_slots(scenes, drawn[: len(images)])
+        if len(rows) == 0:
+            return grown
+        place = torch.arange(len(images))
+        place[rows] = len(images) + torch.arange(len(rows))
+        return concatenate([grown, self._grown(images[rows], more[rows])])[place]
 
-    def _likeliest_climbed(self, image: Tensor, starts: Scenes) -> Scenes:
-        """Let the starts that explain most climb, and return the likeliest of them."""
-        scores = self._score(image, starts)
-        best = scores.topk(min(self._restarts.climbers or len(scores), len(scores))).indices
-        images, scenes = image.expand(len(best), -1, -1, -1), starts[best]
-        scenes = try_lights(self._decoder, images, scenes)
-        climbed = refine(self._decoder, images, scenes, self._restarts.steps)
-        return climbed[self._score(image, climbed).argmax()[None]]
+    def _with_all_slots(self, scenes: Scenes, filler: Scenes) -> Scenes:
+        """Give each scene as many slots as the prior has; what is new in them is absent."""
+        number, slots = scenes.identity.shape[1], torch.arange(self._prior.max_count)
+        order = slots.masked_fill(slots >= number, ABSENT).expand(len(scenes), -1)
+        return scenes.beside(filler).pick(order)
 
-    def _score(self, image: Tensor, scenes: Scenes) -> Float[Tensor, " scene"]:
+    def _draw(self, batch: int) -> Scenes:
+        """Draw all starts of each image: scenes of one object, as many of each kind."""
+        starts, kinds = self._restarts.starts, len(self.meshes)
+        drawn = [prior.sample(batch * starts, self._generator) for prior in self._alone]
+        kind = torch.arange(kinds).repeat_interleave(batch * starts)[:, None]
+        by_kind = torch.arange(len(kind)).unflatten(0, (kinds, batch, starts))
+        by_image = by_kind.movedim(0, 1).flatten()
+        return dataclasses.replace(concatenate(drawn), identity=kind)[by_image]
+
+    def _likeliest_climbed(self, images: Tensor, starts: Scenes) -> Scenes:
+        """Let the starts that explain most climb; return the likeliest of each image."""
+        climbers = min(self._restarts.climbers or self._number, self._number)
+        chosen = starts[_best(self._score(images, starts), len(images), climbers)]
+        copies = images.repeat_interleave(climbers, dim=0)
+        chosen = try_lights(self._decoder, copies, chosen)
+        climbed = refine(self._decoder, copies, chosen, self._restarts.steps)
+        return climbed[_best(self._score(images, climbed), len(images), 1)]
+
+    def _score(self, images: Tensor, scenes: Scenes) -> Float[Tensor, " scene"]:
         """Return log p(x, what is discrete | numbers), less what an object's numbers must be worth.
 
         That is half the logarithm of the image's values for each (Schwarz's criterion, 1978).
         """
-        images = image.expand(len(scenes), -1, -1, -1)
+        copies = images.repeat_interleave(len(scenes) // len(images), dim=0)
         pairs = self._prior.log_prob_pairs(scenes, scenes).triu(diagonal=1).sum(dim=(1, 2))
         discrete = self._prior.log_prob_kinds(scenes) + pairs
         numbers = Moves(self._decoder, scenes).per_object * scenes.count
-        price = 0.5 * numbers * math.log(image.numel())
-        return log_likelihood(self._decoder, images, scenes) + discrete - price
+        price = 0.5 * numbers * math.log(images[0].numel())
+        return log_likelihood(self._decoder, copies, scenes) + discrete - price
+
+
+def _best(scores: Float[Tensor, " scene"], batch: int, number: int) -> Int[Tensor, " chosen"]:
+    """Return the numbers of each image's best scenes; those of an image stand together."""
+    grouped = scores.unflatten(0, (batch, -1))
+    first = torch.arange(batch)[:, None] * grouped.shape[1]
+    return (first + grouped.topk(number, dim=1).indices).flatten()
+
+
+def _no_slots(batch: int) -> Int[Tensor, "batch slot"]:
+    return torch.zeros(batch, 0, dtype=torch.int64)
 
 
 def _one_of(spec: SceneSpec, index: int) -> SceneSpec:
