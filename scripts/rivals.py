@@ -90,6 +90,13 @@ class TestOptimiser(Test):
     """Checkpoint that infers the same images in turn, so that the seconds compare."""
     effort: Annotated[Effort, tyro.conf.arg(name="")] = ONE_PASS
 
+    def __post_init__(self):
+        super().__post_init__()
+        if self.effort and self.against is None:
+            raise ValueError(
+                "--refine-steps, --rounds and --samples are the checkpoint's; name it by --against"
+            )
+
 
 @dataclass(frozen=True)
 class Arguments:

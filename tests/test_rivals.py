@@ -178,6 +178,8 @@ def test_rivals_stand_on_the_page_beside_air(tmp_path, call_script, capsys):
         ("twin", {"scene": "scenes/multi_mnist.yaml"}, "is a scene of glimpses"),
         ("twin", {"data": "nowhere", "iterations": "1"}, "nowhere: there is no such data set"),
         ("optimise", {"against": "nowhere"}, "nowhere: is no checkpoint"),
+        ("optimise", {"limit": "0"}, "--limit must be at least 1, got 0"),
+        ("optimise", {"rounds": "1"}, "are the checkpoint's; name it by --against"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, monkeypatch, call_script, rival, change, sentence):

@@ -73,14 +73,21 @@ class Optimiser:
     @torch.no_grad()
     def infer(self, images: Float[Tensor, "batch 3 height width"]) -> list[SceneEstimate]:
         """Return the likeliest scene that was found of each image; of it the search is sure."""
-        nothing = self._draw(len(images)).pick(_no_slots(len(images) * self._number))
-        scenes = self._grown(images, self._likeliest_climbed(images, nothing))
+        scenes = self._grown(images, self._nothing(images))
         return scene_estimates(self._decoder, images, scenes, _sure_of(scenes))
 
     @property
     def _number(self) -> int:
         """How many starts there are of an image."""
         return self._restarts.starts * len(self.meshes)
+
+    def _nothing(self, images: Tensor) -> Scenes:
+        """Return scenes without objects, seen from where that is likeliest."""
+        drawn = self._draw(len(images))
+        nothing = drawn.pick(torch.zeros(len(drawn), 0, dtype=torch.int64))
+        if not self._prior.view.unknowns:
+            return nothing[: len(images)]
+        return self._likeliest_climbed(images, nothing)
 
     def _grown(self, images: Tensor, scenes: Scenes) -> Scenes:
         """Add one object after the other to each scene, as long as that explains enough."""
@@ -139,10 +146,6 @@ def _best(scores: Float[Tensor, " scene"], batch: int, number: int) -> Int[Tenso
     grouped = scores.unflatten(0, (batch, -1))
     first = torch.arange(batch)[:, None] * grouped.shape[1]
     return (first + grouped.topk(number, dim=1).indices).flatten()
-
-
-def _no_slots(batch: int) -> Int[Tensor, "batch slot"]:
-    return torch.zeros(batch, 0, dtype=torch.int64)
 
 
 def _one_of(spec: SceneSpec, index: int) -> SceneSpec:
