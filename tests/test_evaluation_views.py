@@ -143,6 +143,12 @@ def test_repeats_are_kinds_shown_twice():
     judged = judge(say_the_truth(twice), twice, CROCKERY)
     for image in judged:
         assert image.repeats == (len(set(image.identities)) < len(image.identities))
-    none, some = split(judged).by_repeats
+    parts = split(judged)
+    none, some = parts.by_repeats
     assert none.images > 0 and some.images > 0
+    crossed = {group.name: group.images for group in parts.by_count_and_repeats}
+    assert sum(n for name, n in crossed.items() if ", a kind" in name) == some.images
+    for count, group in list(enumerate(parts.by_count))[2:]:
+        alike = [n for name, n in crossed.items() if name.startswith(f"{count},")]
+        assert len(alike) == 2 and sum(alike) == group.images
     assert split(judged).by_occlusion is None

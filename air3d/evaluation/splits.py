@@ -58,12 +58,15 @@ class Splits:
     Attributes:
         by_count: images of 0, 1, ... objects.
         by_repeats: images without and with a kind that they show more than once.
+        by_count_and_repeats: the same of images of 2, 3, ... objects: where more are shown, more is
+            repeated, and more goes wrong anyway.
         by_occlusion: objects by the visible share of their silhouette, whether others hide the rest
             or the image's border; None where nothing is known of it.
     """
 
     by_count: tuple[ImageGroup, ...]
     by_repeats: tuple[ImageGroup, ...]
+    by_count_and_repeats: tuple[ImageGroup, ...]
     by_occlusion: tuple[ObjectGroup, ...] | None
 
 
@@ -101,6 +104,18 @@ def split(
         ),
         by_repeats=tuple(
             _images(name, [image for image in judged if image.repeats == repeated])
+            for name, repeated in repeats.items()
+        ),
+        by_count_and_repeats=tuple(
+            _images(
+                f"{n}, {name}",
+                [
+                    image
+                    for image in judged
+                    if len(image.identities) == n and image.repeats == repeated
+                ],
+            )
+            for n in range(2, most + 1)
             for name, repeated in repeats.items()
         ),
         by_occlusion=None if visible is None else _by_occlusion(judged, visible),

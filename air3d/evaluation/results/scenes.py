@@ -163,6 +163,8 @@ def _image_groups(splits: dict) -> str:
     head = ["images", "number", "count", "identity", "position", "rotation", "all right", "turned"]
     groups = [(f"of {group['name']}", group) for group in splits["by_count"]]
     groups += [(f"with {group['name']}", group) for group in splits["by_repeats"]]
+    several = splits.get("by_count_and_repeats", ())  # older files know less
+    groups += [(f"of {group['name']}", group) for group in several]
     return table(
         head,
         [
