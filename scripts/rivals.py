@@ -164,8 +164,8 @@ def _test_optimiser(
         how["against"] = {
             "checkpoint": str(arguments.against),
             "effort": str(arguments.effort),
-            "images_per_second": other.images_per_second,
-            "times_faster": other.images_per_second / evaluation.images_per_second,
+            "processor_seconds": other.processor_seconds,
+            "times_faster": evaluation.processor_seconds / other.processor_seconds,
             "metrics": to_json(other.metrics),
         }
         print(to_table(other), end="\n\n")

@@ -47,11 +47,13 @@ class Evaluation:
         metrics: of scenes in 3D, of counts in 2D.
         estimates: of each image.
         images_per_second: of inference alone, compilation excluded.
+        processor_seconds: an image takes, on all threads together; other programs do not count.
     """
 
     metrics: SceneMetrics | CountMetrics
     estimates: tuple[SceneEstimate, ...]
     images_per_second: float
+    processor_seconds: float
 
 
 def evaluate(
@@ -76,8 +78,8 @@ def evaluate_in_turn(
 ) -> tuple[Evaluation, ...]:
     """Test several methods on the same images, batch by batch in turn.
 
-    Whatever else slows the machine then slows all of them alike, so their speeds compare. Arguments
-    and errors as of :func:`evaluate`.
+    Whatever else slows the machine then slows all of them alike. Arguments and errors as of
+    :func:`evaluate`.
     """
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
@@ -86,16 +88,23 @@ def evaluate_in_turn(
     for method in methods:
         method.infer(test_set.images[:1])  # compiles kernels
     estimates: list[list[SceneEstimate]] = [[] for _ in methods]
-    seconds = [0.0] * len(methods)
+    seconds, processor = [0.0] * len(methods), [0.0] * len(methods)
     chunks = torch.split(test_set.images, batch)
     for images in tqdm(chunks, desc="infer", unit="batch", disable=None, leave=False):
         for index, method in enumerate(methods):
-            start = time.perf_counter()
+            start, worked = time.perf_counter(), time.process_time()
             estimates[index].extend(method.infer(images))
             seconds[index] += time.perf_counter() - start
+            processor[index] += time.process_time() - worked
+    number = len(test_set)
     return tuple(
-        Evaluation(_metrics(method, test_set, found), tuple(found), len(test_set) / spent)
-        for method, found, spent in zip(methods, estimates, seconds, strict=True)
+        Evaluation(
+            _metrics(method, test_set, estimates[index]),
+            tuple(estimates[index]),
+            number / seconds[index],
+            processor[index] / number,
+        )
+        for index, method in enumerate(methods)
     )
 
 

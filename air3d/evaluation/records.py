@@ -25,6 +25,7 @@ def result_record(
         "source": test_set.source,
         "images": len(test_set),
         "images_per_second": evaluation.images_per_second,
+        "processor_seconds": evaluation.processor_seconds,
         "metrics": to_json(evaluation.metrics),
         **to_json(figures),
         "provenance": asdict(provenance(test_set.seed)),

@@ -122,8 +122,9 @@ def _rivalry(content: dict) -> Iterator[str]:
     if against := content.get("against"):
         metrics = against["metrics"]
         yield (
-            f"in turn with {against['checkpoint']} ({against['effort']}), which takes "
-            f"1/{against['times_faster']:.1f} of the time: position "
+            f"{content['processor_seconds']:.2f} s of a processor for an image; in turn with "
+            f"{against['checkpoint']} ({against['effort']}), which takes "
+            f"{against['processor_seconds']:.3f} s, 1/{against['times_faster']:.1f} of it: position "
             f"{median_and_mean(metrics['position_in_diameters'], 4)}, rotation "
             f"{median_and_mean(metrics['rotation_degrees'], 2)}, above 10 "
             f"{percent(metrics['rotation_degrees']['share_bad'])}, all right "
