@@ -168,7 +168,7 @@ def test_rivals_stand_on_the_page_beside_air(tmp_path, call_script, capsys):
     page = results_page(results)
     assert "| searched | 2 starts a kind, best 1 climb 2 steps | 2 |" in page
     assert "| taught | one pass | 3 |" in page
-    assert "trained by labels: 2 iterations" in page and "in turn with" in page
+    assert "trained by labels: 2 iterations" in page and "times as long as" in page
 
 
 @pytest.mark.parametrize(

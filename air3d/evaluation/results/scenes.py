@@ -120,14 +120,13 @@ def _rivalry(content: dict) -> Iterator[str]:
             f"({made['processor_seconds']} s of a processor), {made['weights']:,} weights"
         )
     if against := content.get("against"):
-        metrics = against["metrics"]
+        metrics, turn = against["metrics"], against["metrics"]["rotation_degrees"]
         yield (
-            f"{content['processor_seconds']:.2f} s of a processor for an image; in turn with "
-            f"{against['checkpoint']} ({against['effort']}), which takes "
-            f"{against['processor_seconds']:.3f} s, 1/{against['times_faster']:.1f} of it: position "
+            f"{content['processor_seconds']:.2f} s of a processor for an image, "
+            f"{against['times_faster']:.1f} times as long as {against['checkpoint']} "
+            f"({against['effort']}), which has, in turn on the same images: position "
             f"{median_and_mean(metrics['position_in_diameters'], 4)}, rotation "
-            f"{median_and_mean(metrics['rotation_degrees'], 2)}, above 10 "
-            f"{percent(metrics['rotation_degrees']['share_bad'])}, all right "
+            f"{median_and_mean(turn, 2)}, above 10 {percent(turn['share_bad'])}, all right "
             f"{percent(metrics['all_right'])}"
         )
 
