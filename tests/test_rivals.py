@@ -178,8 +178,6 @@ def test_rivals_stand_on_the_page_beside_air(tmp_path, call_script, capsys):
         ("twin", {"scene": "scenes/multi_mnist.yaml"}, "is a scene of glimpses"),
         ("twin", {"data": "nowhere", "iterations": "1"}, "nowhere: there is no such data set"),
         ("optimise", {"against": "nowhere"}, "nowhere: is no checkpoint"),
-        ("optimise", {"limit": "0"}, "--limit must be at least 1, got 0"),
-        ("optimise", {"rounds": "1"}, "are the checkpoint's; name it by --against"),
     ],
 )
 def test_bad_input_is_one_sentence(tmp_path, monkeypatch, call_script, rival, change, sentence):
@@ -196,3 +194,13 @@ def test_numbers_out_of_range_are_refused():
     for name in ("starts", "climbers", "steps"):
         with pytest.raises(ValueError, match=f"--{name} must be at least 1, got 0"):
             Restarts(**{name: 0})
+
+
+@pytest.mark.parametrize(
+    ("option", "fault"),
+    [("--limit=0", "--limit must be at least 1, got 0"), ("--rounds=1", "name it by --against")],
+)
+def test_options_out_of_range_end_before_any_work(call_script, capsys, option, fault):
+    flags = ["--data", "x", "--json", "y", option]
+    assert call_script("rivals.py", "optimise", *flags) not in (0, None)
+    assert fault in " ".join(capsys.readouterr().err.split())
