@@ -59,9 +59,11 @@ def test_shapes_are_checked_in_tests():
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_readme_commands_exist(script, call_script, capsys):
-    assert call_script(script, "--help") == 0
-    known = set(re.findall(OPTION, capsys.readouterr().out))
     commands = SHELL.replace("\\\n", " ").splitlines()
+    subcommands = set(re.findall(rf"scripts/{script} ([a-z]+) ", SHELL))
+    for words in ([], *([name] for name in subcommands)):
+        assert call_script(script, *words, "--help") == 0
+    known = set(re.findall(OPTION, capsys.readouterr().out))
     used = {o for line in commands if f"scripts/{script}" in line for o in re.findall(OPTION, line)}
     assert used <= known
 
