@@ -79,7 +79,7 @@ class Arguments(TrainOptions):
         super().__post_init__()
         if self.from_scratch != FromScratch() and not self.is_from_scratch:
             raise ValueError(
-                "--from-scratch: has a meaning only with --phase wake and without --init and --data; "
+                "--from-scratch: has a meaning only with --phase wake, without --init and --data; "
                 "leave it out"
             )
 

@@ -25,7 +25,7 @@ from air3d.inspection.turns import turn_text
 from air3d.models import SceneConfig, build_air
 from air3d.models.decoders import SceneDecoder
 from air3d.models.guide import Observation
-from air3d.models.poses import TrueObjects
+from air3d.models.pose_posterior import TrueObjects
 from air3d.objectives import count_log_prior
 from air3d.scene import FREE_VOLUME, ScenePrior, SceneSpec, ViewPrior, load_assets, load_scene
 
@@ -103,8 +103,8 @@ def test_taught_and_drawn_densities_agree(model):
     images, state = torch.rand(6, 3, 64, 64), torch.randn(6, 32)
     encoded = model.guide.encoder(images)
     seen = model.guide.viewer.sample(encoded.features)
-    observation, camera = Observation(images, encoded.map, seen), seen.view.camera
-    look = head.look(observation.places, state, head.trace(torch.zeros(6, head.num_memory)))
+    observation, camera = Observation(images, seen), seen.view.camera
+    look = head.look(encoded.map, torch.zeros_like(images), state)
     # One component of the search: all agree on where the glimpse is read.
     look.search.log_weight.data[:, 1:] = -100.0
     drawn = head.mode(observation, look)

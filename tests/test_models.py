@@ -10,12 +10,13 @@ from conftest import ROOT
 from air3d.data import SceneStream
 from air3d.geometry import plane_log_det, yaw_rotation
 from air3d.inference import Effort, infer
+from air3d.inference.explanations import mode_of
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.models.attention import Windows, paint_patch, read_glimpse
 from air3d.models.decoders import gaussian_log_likelihood
 from air3d.models.guide import Observation
 from air3d.models.latents import windows_of
-from air3d.models.poses import TrueObjects
+from air3d.models.pose_posterior import TrueObjects
 from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.objectives import count_log_prior, count_log_prob, enumerate_swaps
 from air3d.scene import View, ViewPrior, known_view, load_assets, load_scene, upright_scenes
@@ -25,6 +26,7 @@ SMALL_SCENE = SceneConfig(
     features=32,
     state=32,
     search=8,
+    remains=(8, 8),
     glimpse_size=16,
     glimpse_channels=(8, 8),
     hidden=32,
@@ -142,8 +144,8 @@ def test_taught_and_drawn_densities_agree(scene_spec, scene_model):
     images, state = torch.rand(6, 3, 64, 64), torch.randn(6, 32)
     encoded = scene_model.guide.encoder(images)
     seen = scene_model.guide.viewer.sample(encoded.features)
-    observation, camera = Observation(images, encoded.map, seen), seen.view.camera
-    look = head.look(observation.places, state, head.trace(torch.zeros(6, head.num_memory)))
+    observation, camera = Observation(images, seen), seen.view.camera
+    look = head.look(encoded.map, torch.zeros_like(images), state)
     # All agree on where the glimpse is read.
     sure = 100.0 * torch.nn.functional.one_hot(look.search.mode(), 256)
     look = dataclasses.replace(look, search=dataclasses.replace(look.search, log_weight=sure))
@@ -307,8 +309,11 @@ def test_absent_objects_teach_nothing(crowd):
     turned = scenes.rotation @ yaw_rotation(torch.tensor(1.0))
     rotation = torch.where(absent[..., None, None], turned, scenes.rotation)
     other = dataclasses.replace(scenes, position=position, rotation=rotation)
-    first, second = model.sleep(batch.images, scenes), model.sleep(batch.images, other)
-    assert torch.equal(first.value, second.value)
+    values = []
+    for taught in (scenes, other):
+        torch.manual_seed(10)  # what the guide has painted so far, it has drawn
+        values.append(model.sleep(batch.images, taught).value)
+    assert torch.equal(*values)
 
 
 def test_refinement_works_where_gradients_are_off(crowd):
@@ -383,22 +388,53 @@ def test_views_drawn_and_told_have_the_same_density(laid_table):
     torch.testing.assert_close(drawn.kl, log_q - prior, atol=1e-3, rtol=1e-4)
 
 
-def test_a_search_knows_what_was_found_and_its_density_is_one(laid_table):
+def test_the_density_of_a_search_is_one(laid_table):
     model, batch = laid_table
     head, encoded = model.guide.head, model.guide.encoder(batch.images)
-    trace = head.search.trace(torch.tensor([[0.5, -0.5]]))
-    row, column = divmod(int(trace.flatten().argmax()), trace.shape[-1])
-    assert trace.shape == (1, 16, 16) and (row, column) in [(3, 11), (3, 12), (4, 11), (4, 12)]
     with torch.no_grad():
-        mixture, evidence = head.search(
-            encoded.map, 0 * trace.expand(8, -1, -1), torch.randn(8, 32)
-        )
+        mixture, evidence = head.search(encoded.map, batch.images, torch.randn(8, 32))
         axis = (torch.arange(300) + 0.5) / 100 - 1.5
         grid = torch.stack(torch.meshgrid(axis, axis, indexing="xy"), dim=-1).reshape(-1, 2)
         one = mixture[torch.zeros(len(grid), dtype=torch.int64)]
         mass = one.joint_log_prob(grid).exp().sum() / 100**2
     assert mass.item() == pytest.approx(1.0, abs=0.02)
     assert evidence.shape == (8, head.num_evidence)
+
+
+def test_painting_object_by_object_leaves_the_noise(laid_table):
+    """What is left is the image less the scene of the objects so far; in the end, only noise."""
+    model, batch = laid_table
+    decoder, scenes = model.scene_decoder, batch.scenes
+    left_over = decoder.left_over_before(batch.images, scenes)
+    canvas = decoder.blank(batch.images, View(scenes.camera, scenes.light), 6)
+    for count in range(left_over.shape[1]):
+        torch.testing.assert_close(canvas.left_over, left_over[:, count], atol=1e-5, rtol=0.0)
+        slot = torch.arange(count).expand(len(scenes), -1)
+        expected = batch.images - decoder.image(scenes.pick(slot))
+        torch.testing.assert_close(left_over[:, count], expected, atol=1e-5, rtol=0.0)
+        if count < scenes.identity.shape[1]:
+            slot = torch.full((len(scenes), 1), count)
+            canvas = canvas.painted_on(decoder.layers(scenes.pick(slot)))
+    assert left_over[:, -1].std().item() == pytest.approx(decoder.noise_std, rel=0.03)
+
+
+def test_a_step_sees_what_the_steps_before_left(laid_table):
+    """The guide paints what it takes objects for, and the next look goes by what that leaves."""
+    model, batch = laid_table
+    head = model.guide.head
+    looked = []
+    search = head.search.forward
+    head.search.forward = lambda *seen: looked.append(seen[1]) or search(*seen)
+    try:
+        with torch.no_grad():
+            unrolled = model.guide.sample(batch.images)
+    finally:
+        del head.search.forward
+    scenes = mode_of(unrolled).scenes
+    every = dataclasses.replace(scenes, identity=unrolled.latents.identity_log_prob.argmax(dim=-1))
+    expected = model.scene_decoder.left_over_before(batch.images, every)
+    for step, left_over in enumerate(looked):
+        torch.testing.assert_close(left_over, expected[:, step], atol=1e-5, rtol=0.0)
 
 
 def test_appearances_come_back_from_their_numbers(laid_table):

@@ -91,7 +91,7 @@ def test_the_twin_overfits_a_batch():
     objects = TABLE.objects.model_copy(update={"count": (0.2, 0.4, 0.4)})
     spec = TABLE.model_copy(update={"objects": objects, "image_size": (32, 32)})
     twin, stream = _twin(spec), OneBatch(spec, batch=3, seed=1)
-    teach(twin, stream, TrainSettings(iterations=80, learning_rate=5e-3, warmup=10))
+    teach(twin, stream, TrainSettings(iterations=200, learning_rate=5e-3, warmup=10))
     test_set = TestSet.of_scenes(stream.only)
     method = Method(spec, CROCKERY, lambda images: infer_by_twin(twin, images))
     (evaluation,) = evaluate_in_turn([method], test_set, batch=4)

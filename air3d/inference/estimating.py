@@ -34,9 +34,9 @@ def scene_estimates(
     images: Float[Tensor, "batch 3 height width"],
     scenes: Scenes,
     certainty: Certainty,
+    reconstruction: Float[Tensor, "batch 3 height width"],
 ) -> list[SceneEstimate]:
-    """Return the estimates that say that images show these scenes."""
-    reconstruction = decoder.image(scenes)
+    """Return the estimates that say that images show these scenes, which look like this."""
     score = gaussian_log_likelihood(images, reconstruction[:, None], decoder.noise_std)[:, 0]
     poses = scenes.object_to_world
     return [

@@ -10,8 +10,8 @@ from torch import Tensor
 
 from air3d.inference.settling import log_likelihood
 from air3d.models import Air
-from air3d.models.guide import Unrolled
 from air3d.models.latents import PoseLatents
+from air3d.models.unrolled import Unrolled
 from air3d.objectives import count_log_prob, draw_identities
 from air3d.scene import ABSENT, Scenes, concatenate
 

@@ -13,9 +13,9 @@ from air3d.inference.rescoring import rescore
 from air3d.inference.turning import try_lights, try_rotations
 from air3d.models import Air
 from air3d.models.decoders import GlimpseDecoder, gaussian_log_likelihood
-from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.poses import standard_deviations_on_plane
+from air3d.models.unrolled import Unrolled
 from air3d.objectives import count_log_prob
 
 
@@ -40,10 +40,15 @@ def infer(
     if isinstance(model.decoder, GlimpseDecoder):
         return _patch_estimates(model.decoder, images, unrolled)
     explained = mode_of(unrolled)
+    assert unrolled.canvas is not None, "scenes are painted"
     if effort:
         explained = search(model, images, explained, effort)
+        with torch.no_grad():
+            shown = model.scene_decoder.image(explained.scenes)
+    else:
+        shown = unrolled.canvas.first(explained.scenes.count)
     certainty = _certainty(unrolled, explained)
-    return scene_estimates(model.scene_decoder, images, explained.scenes, certainty)
+    return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
 
 
 def search(model: Air, images: Tensor, explained: Explanations, effort: Effort) -> Explanations:

@@ -46,7 +46,7 @@ def propose(
     told = viewer.told(View(scenes.camera, scenes.light))
     scenes = scenes.near_to_far()
     states = guide.states(encoded.features, head.memories(scenes))
-    observation = Observation(images, encoded.map, told)
+    observation = Observation(images, told)
     row = torch.arange(len(images), device=images.device)
 
     def look(centre: Tensor) -> PoseLatents:

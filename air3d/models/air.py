@@ -10,15 +10,16 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from air3d.models.decoders import Decoder, GlimpseDecoder, SceneDecoder
-from air3d.models.encoder import FlatEncoder, MapEncoder, raise_contrast
+from air3d.models.decoders import Decoder, GlimpseDecoder, PatchDecoder, SceneDecoder
+from air3d.models.encoder import FlatEncoder, MapEncoder, halvings_to_map, raise_contrast
 from air3d.models.exposure import Exposure
 from air3d.models.free_rotations import FreeHead
-from air3d.models.guide import Guide, Observation, Unrolled
-from air3d.models.patches import PatchDecoder, PatchHead, PatchPrior
+from air3d.models.guide import Guide, Observation
+from air3d.models.patches import PatchHead, PatchPrior
 from air3d.models.poses import PoseHead, TrueObjects
 from air3d.models.rotations import RotationHead, UprightHead
 from air3d.models.search import Search
+from air3d.models.unrolled import Unrolled
 from air3d.models.views import ViewHead
 from air3d.objectives import (
     Elbo,
@@ -70,6 +71,7 @@ class SceneConfig:
         channels: of the image encoder, one halving each.
         features, state: widths of the image's features and of the recurrent state.
         search: channels of the map in which objects are searched.
+        remains: channels of the layers that look at what is left of the image, one halving each.
         glimpse_size: side of a glimpse, pixels.
         glimpse_channels: of the glimpse's encoder, one halving each.
         hidden: width of the head's hidden layers.
@@ -81,6 +83,7 @@ class SceneConfig:
     features: int = 128
     state: int = 256
     search: int = 32
+    remains: tuple[int, ...] = (16, 32, 32)
     glimpse_size: int = 32
     glimpse_channels: tuple[int, ...] = (32, 64, 128)
     hidden: int = 256
@@ -190,15 +193,17 @@ class Air(nn.Module):
         assert viewer is not None, "a head of poses has a view"
         scenes = scenes.near_to_far()
         encoded, memories = self.guide.encoder(images), head.memories(scenes)
-        states, traces = self.guide.states(encoded.features, memories), head.trace(memories)
-        traces = traces.cumsum(dim=1) - traces  # of the objects before each step's
+        states = self.guide.states(encoded.features, memories)
+        with torch.no_grad():
+            seen = viewer.sample(encoded.features)
+        left_over = head.left_over(Observation(images, seen), states, scenes)
         # Of the steps that may be reached: all up to the one that finds no further object.
         steps = torch.arange(self.max_steps, device=images.device)
         row, step = (steps <= scenes.count[:, None]).nonzero(as_tuple=True)
         told = viewer.told(View(scenes.camera, scenes.light))
-        observation = Observation(images, encoded.map, told)
+        observation = Observation(images, told)
         assert encoded.map is not None
-        look = head.look(encoded.map[row], states[row, step], traces[row, step])
+        look = head.look(encoded.map[row], left_over[row, step], states[row, step])
         presence = torch.zeros_like(states[..., 0])
         presence = presence.index_put((row, step), self.guide.presence_logits(look))
         found = (step < scenes.count[row]).nonzero()[:, 0]
@@ -265,11 +270,14 @@ def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -
         spec.num_channels, spec.image_size, config.channels, config.features, config.search
     )
     raise_contrast(encoder.fine, spec.background)
+    seen = config.remains[: halvings_to_map(spec.image_size, config.remains)]
+    search = Search(config.state, config.search, spec.num_channels, spec.image_size, seen)
+    raise_contrast(search.remains, (0.0, 0.0, 0.0))
+    decoder = SceneDecoder(spec, meshes)
     head = PoseHead(
-        spec,
-        meshes,
         prior,
-        Search(config.state, config.search, encoder.map_size),
+        decoder,
+        search,
         _rotation_head(spec, config, meshes),
         glimpse_size=config.glimpse_size,
         channels=config.glimpse_channels,
@@ -284,7 +292,7 @@ def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -
         state_size=config.state,
         max_steps=len(spec.count) - 1,
     )
-    return Air(spec, config, meshes, guide, SceneDecoder(spec, meshes))
+    return Air(spec, config, meshes, guide, decoder)
 
 
 def _rotation_head(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -> RotationHead:

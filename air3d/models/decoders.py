@@ -8,16 +8,16 @@ from torch import Tensor, nn
 
 from air3d.geometry import rigid_transform
 from air3d.models.attention import paint_patch
+from air3d.models.canvas import Canvas, room_for_layers
 from air3d.models.exposure import Exposure
-from air3d.models.guide import Unrolled
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
-from air3d.models.patches import PatchDecoder
 from air3d.models.pull_in import Sharpness
+from air3d.models.unrolled import Unrolled
 from air3d.objectives import NO_OBJECT
 from air3d.render import Instances, Layers, behind_objects, render_layers, render_scenes
-from air3d.render.composite import join, squared_error
+from air3d.render.composite import composite, join, prefix_selection, squared_error
 from air3d.render.images import Background
-from air3d.scene import Mesh, MeshBank, RenderSpec, Scenes, SceneSpec
+from air3d.scene import Mesh, MeshBank, RenderSpec, Scenes, SceneSpec, View
 
 
 def gaussian_log_likelihood(
@@ -77,6 +77,22 @@ class Decoder(nn.Module):
         if exposure is None:
             return _gaussian_log_density(squared_error, images[0].numel(), self.noise_std)
         return exposure.log_density(squared_error, images[0, 0].numel())
+
+
+class PatchDecoder(nn.Module):
+    """z_what -> a patch with values in [0, 1]; it starts nearly empty (logit -2)."""
+
+    def __init__(self, *, glimpse_size: int, code_size: int, hidden: int):
+        super().__init__()
+        self.glimpse_size = glimpse_size
+        self.net = nn.Sequential(
+            nn.Linear(code_size, hidden), nn.ReLU(), nn.Linear(hidden, glimpse_size**2)
+        )
+
+    def forward(self, z_what: Float[Tensor, "batch code"]) -> Float[Tensor, "batch 1 size size"]:
+        """Decode codes into patches."""
+        patch = torch.sigmoid(self.net(z_what) - 2.0)
+        return patch.reshape(-1, 1, self.glimpse_size, self.glimpse_size)
 
 
 class GlimpseDecoder(Decoder):
@@ -233,10 +249,9 @@ class SceneDecoder(Decoder):
             softness=self.spec.render,
         )
 
-    def background(self, scenes: Scenes) -> Background:
+    def background(self, view: View | Scenes) -> Background:
         """Return what is seen behind the objects; gradients reach the camera and the light."""
-        scenes = scenes.to("cpu")
-        return behind_objects(self.spec, scenes.camera, scenes.light)
+        return behind_objects(self.spec, view.camera.to("cpu"), view.light.to("cpu"))
 
     def image(
         self, scenes: Scenes, softness: RenderSpec | None = None
@@ -248,3 +263,23 @@ class SceneDecoder(Decoder):
         device = scenes.position.device
         spec = self.spec.model_copy(update={"render": softness or self.spec.render})
         return render_scenes(spec, self.bank, scenes.to("cpu")).to(device)
+
+    @torch.no_grad()
+    def blank(
+        self, images: Float[Tensor, "batch 3 height width"], view: View, number: int
+    ) -> Canvas:
+        """Return canvases for ``number`` objects, with nothing but the background painted."""
+        background = self.background(view)
+        layers = room_for_layers(len(images), number, self.spec.image_size)
+        shown = background if background.ndim > 1 else background.expand(*images.shape[2:], 3)[None]
+        left_over = images - shown.movedim(-1, 1).to(images.device)
+        return Canvas(images, view, background, layers, 0, left_over)
+
+    @torch.no_grad()
+    def left_over_before(
+        self, images: Float[Tensor, "batch 3 height width"], scenes: Scenes
+    ) -> Float[Tensor, "batch count 3 height width"]:
+        """Return what is left of images beside the first n objects of scenes, n = 0..N."""
+        layers, background = self.layers(scenes), self.background(scenes)
+        prefixes = composite(layers, prefix_selection(layers.log_weight.shape[1]), background).rgb
+        return images[:, None] - prefixes.movedim(-1, 2).to(images.device)

@@ -45,14 +45,32 @@ def conv_encoder(
 
     Takes [B, C, H, W] and gives [B, features].
     """
+    height, width = halved(image_size, len(channels))
+    last = channels[-1] if channels else in_channels
+    layers = halvings(in_channels, channels)
+    return Convolutions(
+        *layers, nn.Flatten(), nn.Linear(last * height * width, features), nn.ReLU()
+    )
+
+
+def halvings(in_channels: int, channels: tuple[int, ...]) -> list[nn.Module]:
+    """Return layers that halve the image once per entry of ``channels``."""
     layers: list[nn.Module] = []
-    height, width = image_size
-    for out_channels in channels:
-        layers += [nn.Conv2d(in_channels, out_channels, 3, stride=2, padding=1), nn.ReLU()]
-        in_channels = out_channels
-        height, width = (height + 1) // 2, (width + 1) // 2
-    layers += [nn.Flatten(), nn.Linear(in_channels * height * width, features), nn.ReLU()]
-    return Convolutions(*layers)
+    for before, after in zip((in_channels, *channels), channels, strict=False):
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
+    return layers
+
+
+def halved(image_size: tuple[int, int], times: int) -> tuple[int, int]:
+    """Return the size of an image after some of such layers."""
+    height, width = (-(-side // 2**times) for side in image_size)
+    return height, width
+
+
+def halvings_to_map(image_size: tuple[int, int], channels: tuple[int, ...]) -> int:
+    """Return how many of ``channels`` it takes to come down to ``MAP_SIDE`` places a side."""
+    enough = (n for n in range(len(channels)) if max(halved(image_size, n)) <= MAP_SIDE)
+    return next(enough, len(channels))
 
 
 @torch.no_grad()
@@ -107,18 +125,14 @@ class MapEncoder(nn.Module):
         map_channels: int,
     ):
         super().__init__()
-        height, width = image_size
-        fine: list[nn.Module] = []
-        used = 0
-        while max(height, width) > MAP_SIDE and used < len(channels):
-            fine += [nn.Conv2d(in_channels, channels[used], 3, stride=2, padding=1), nn.ReLU()]
-            in_channels, used = channels[used], used + 1
-            height, width = (height + 1) // 2, (width + 1) // 2
+        used = halvings_to_map(image_size, channels)
+        fine = halvings(in_channels, channels[:used])
+        in_channels = channels[used - 1] if used else in_channels
         fine += [nn.Conv2d(in_channels, in_channels, 3, padding=1), nn.ReLU()]
         self.fine = Convolutions(*fine)
         self.places = nn.Conv2d(in_channels, map_channels, 1)
-        self.coarse = conv_encoder(in_channels, (height, width), channels[used:], features)
-        self.map_size = (height, width)
+        self.map_size = halved(image_size, used)
+        self.coarse = conv_encoder(in_channels, self.map_size, channels[used:], features)
 
     def forward(self, images: Float[Tensor, "batch channel height width"]) -> Encoded:
         """Encode images."""

@@ -3,17 +3,17 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from air3d.models.canvas import Canvas
 from air3d.models.encoder import Encoded
-from air3d.models.latents import Latents, Remembered, replace_rows, stack_steps
+from air3d.models.latents import Latents, replace_rows, stack_steps
+from air3d.models.unrolled import Draw, Unrolled
 from air3d.models.views import SeenView, ViewHead
-
-Draw = TypeVar("Draw", bound=Remembered)
 
 DOUBT = 0.01
 """A step that is less probable to be reached than this is not looked at for the mode."""
@@ -25,18 +25,15 @@ class Observation:
 
     Attributes:
         images: [B, C, H, W].
-        places: the encoder's map of them [B, D, h, w]; None in 2D.
         seen: from where and under which light they were taken; None in 2D.
     """
 
     images: Float[Tensor, "batch channel height width"]
-    places: Float[Tensor, "batch feature map_height map_width"] | None = None
     seen: SeenView | None = None
 
     def __getitem__(self, rows: Int[Tensor, " row"]) -> "Observation":
         """Return some of the images, as often as they are named."""
-        places = None if self.places is None else self.places[rows]
-        return Observation(self.images[rows], places, self.seen and self.seen[rows])
+        return Observation(self.images[rows], self.seen and self.seen[rows])
 
 
 @dataclass(frozen=True)
@@ -67,12 +64,16 @@ class Head(nn.Module):
     num_memory: int
     num_evidence: int
 
-    def trace(self, memory: Float[Tensor, "*batch memory"]) -> Tensor:
-        """Return what an object leaves for all later steps to see; traces add up."""
+    def blank(self, observation: Observation, number: int) -> Canvas | None:
+        """Return canvases for a number of objects, none painted; None where nobody looks."""
         raise NotImplementedError
 
-    def look(self, places: Tensor | None, state: Tensor, trace: Tensor) -> Look:
-        """Look round for the next object in the encoder's map, knowing the traces before it."""
+    def paint(self, canvas: Canvas | None, found: Latents, there: Tensor) -> Canvas | None:
+        """Paint the objects that are ``there`` on the canvases."""
+        raise NotImplementedError
+
+    def look(self, places: Tensor | None, left_over: Tensor | None, state: Tensor) -> Look:
+        """Look round for the next object in the encoder's map and in what is left of the image."""
         raise NotImplementedError
 
     def sample(self, observation: Observation, look: Look) -> Latents:
@@ -84,27 +85,14 @@ class Head(nn.Module):
         raise NotImplementedError
 
 
-@dataclass(frozen=True)
-class Unrolled(Generic[Draw]):
-    """What the guide says of a batch of images.
-
-    Attributes:
-        presence_logits: of q(z_pres_i = 1 | x, z_<i) [B, N].
-        latents: the steps' latents, stacked along axis 1.
-        seen: the view that it went by; None in 2D.
-    """
-
-    presence_logits: Float[Tensor, "batch step"]
-    latents: Draw
-    seen: SeenView | None
-
-
 class Guide(nn.Module):
     """Encode the image once, say from where it was taken, then find one object per step.
 
     Each step updates a recurrent state from the image's features and the last step's latents and
     hands it to the head of the mode at hand (patches in 2D, poses in 3D), which looks round for
-    the next object; says how probable there is one; and lets the head draw it.
+    the next object; says how probable there is one; and lets the head draw it. In 3D the head
+    looks, too, at what is left of the image beside the objects that were found, rendered (DAIR,
+    as the paper calls it, has the residual alone); no gradients go that way.
 
     Args:
         encoder: images [B, C, H, W] -> :class:`~air3d.models.encoder.Encoded`.
@@ -159,7 +147,7 @@ class Guide(nn.Module):
         row = torch.arange(len(images), device=images.device).repeat_interleave(draws)
         encoded, images = self.encoder(images)[row], images[row]
         seen = self.viewer.sample(encoded.features) if self.viewer else None
-        return self._unroll(encoded, Observation(images, encoded.map, seen), draw)
+        return self._unroll(encoded, Observation(images, seen), draw)
 
     def mode(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
         """Take each step's mode given the view's mode and the objects before it.
@@ -168,7 +156,7 @@ class Guide(nn.Module):
         """
         encoded = self.encoder(images)
         seen = self.viewer.mode(encoded.features) if self.viewer else None
-        observation = Observation(images, encoded.map, seen)
+        observation = Observation(images, seen)
         return self._unroll(encoded, observation, self.head.mode, DOUBT)
 
     def states(
@@ -203,18 +191,18 @@ class Guide(nn.Module):
 
         Beyond them presence is ruled out, and the latents are those of the step before.
         """
-        features, places = encoded.features, encoded.map
+        features = encoded.features
         every = torch.arange(len(features), device=features.device)
         reached = torch.ones_like(features[:, 0])
         memory = features.new_zeros(len(features), self.head.num_memory)
-        trace = torch.zeros_like(self.head.trace(memory))
+        canvas = self.head.blank(observation, self.max_steps)
         state = None
         logits, draws = [], []
         for _ in range(self.max_steps):
             state = self.cell(torch.cat([features, memory], dim=1), state)
             row = every[reached >= doubt]
-            map_ = None if places is None else places[row]
-            look = self.head.look(map_, state[0][row], trace[row])
+            left_over = None if canvas is None else canvas.left_over[row]
+            look = self.head.look(encoded[row].map, left_over, state[0][row])
             ruled_out = torch.full_like(reached, -math.inf)
             logits.append(ruled_out.index_copy(0, row, self.presence_logits(look)))
             reached = reached * logits[-1].sigmoid()
@@ -226,5 +214,5 @@ class Guide(nn.Module):
             else:
                 draws.append(draws[-1])
             memory = draws[-1].memory
-            trace = trace + self.head.trace(memory)
-        return Unrolled(torch.stack(logits, dim=1), stack_steps(draws), observation.seen)
+            canvas = self.head.paint(canvas, draws[-1], reached >= doubt)
+        return Unrolled(torch.stack(logits, dim=1), stack_steps(draws), observation.seen, canvas)

@@ -4,13 +4,12 @@ import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Normal, kl_divergence
 
 from air3d.models.attention import read_glimpse
 from air3d.models.guide import Head, Look, Observation
-from air3d.models.latents import PatchLatents, windows_of
+from air3d.models.latents import Latents, PatchLatents, windows_of
 
 
 @dataclass(frozen=True)
@@ -59,11 +58,13 @@ class PatchHead(Head):
         nn.init.normal_(where_out.weight, std=0.01)
         nn.init.zeros_(where_out.bias)
 
-    def trace(self, memory: Float[Tensor, "*batch memory"]) -> Float[Tensor, "*batch 0"]:
-        """Leave nothing: later steps go by the recurrent state alone."""
-        return memory[..., :0]
+    def blank(self, observation: Observation, number: int) -> None:
+        """Paint nothing: steps go by the recurrent state alone."""
 
-    def look(self, places: Tensor | None, state: Tensor, trace: Tensor) -> Look:
+    def paint(self, canvas: None, found: Latents, there: Tensor) -> None:
+        """Paint nothing."""
+
+    def look(self, places: Tensor | None, left_over: Tensor | None, state: Tensor) -> Look:
         """Take the state for all there is to see."""
         return Look(state, state[:, :0])
 
@@ -94,19 +95,3 @@ class PatchHead(Head):
             z_where=z_where,
             z_what=z_what,
         )
-
-
-class PatchDecoder(nn.Module):
-    """z_what -> a patch with values in [0, 1]; it starts nearly empty (logit -2)."""
-
-    def __init__(self, *, glimpse_size: int, code_size: int, hidden: int):
-        super().__init__()
-        self.glimpse_size = glimpse_size
-        self.net = nn.Sequential(
-            nn.Linear(code_size, hidden), nn.ReLU(), nn.Linear(hidden, glimpse_size**2)
-        )
-
-    def forward(self, z_what: Float[Tensor, "batch code"]) -> Float[Tensor, "batch 1 size size"]:
-        """Decode codes into patches."""
-        patch = torch.sigmoid(self.net(z_what) - 2.0)
-        return patch.reshape(-1, 1, self.glimpse_size, self.glimpse_size)

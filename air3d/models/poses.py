@@ -6,87 +6,31 @@ normal density in the image, where errors look alike everywhere, carried to the 
 rotation is counted from the line of sight, so that the same glimpse means the same everywhere.
 """
 
-import dataclasses
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
-from torch.distributions import Categorical, MultivariateNormal, Normal
+from torch.distributions import Categorical, MultivariateNormal
 
 from air3d.geometry import Camera, plane_log_det, project, sight_frames, unproject_to_plane
 from air3d.models.appearance import Appearance
 from air3d.models.attention import Windows, read_glimpse
+from air3d.models.canvas import Canvas
+from air3d.models.decoders import SceneDecoder
 from air3d.models.encoder import conv_encoder, raise_contrast
 from air3d.models.guide import Head, Look, Observation
 from air3d.models.latents import PoseLatents, TurnedLatents
-from air3d.models.rotations import RotationDensity, RotationHead
+from air3d.models.pose_posterior import PosePosterior, TaughtObjects, TrueObjects
+from air3d.models.rotations import RotationHead
 from air3d.models.search import PlaceMixture, Search
 from air3d.models.surroundings import Surroundings
 from air3d.models.tempering import temper_gradient
 from air3d.models.views import SeenView
-from air3d.scene import Mesh, ScenePrior, Scenes, SceneSpec
+from air3d.scene import ABSENT, ScenePrior, Scenes
 
 GLIMPSE_MARGIN = 1.5
 """Side of the glimpse in diameters of the largest mesh."""
-
-
-@dataclass(frozen=True)
-class TrueObjects:
-    """One object of each of R images, as the sleep phase knows it.
-
-    Attributes:
-        identity: [R].
-        position: world, metres [R, 3].
-        rotation: from the object's axes to the world's [R, 3, 3].
-        scale: factor of the mesh's size [R].
-        colour: multiplies the mesh's own [R, 3].
-    """
-
-    identity: Int[Tensor, " row"]
-    position: Float[Tensor, "row 3"]
-    rotation: Float[Tensor, "row 3 3"]
-    scale: Float[Tensor, " row"]
-    colour: Float[Tensor, "row 3"]
-
-    @classmethod
-    def of(
-        cls, scenes: Scenes, row: Int[Tensor, " row"], step: Int[Tensor, " row"]
-    ) -> "TrueObjects":
-        """Take object ``step`` of scene ``row``, R times."""
-        names = (field.name for field in dataclasses.fields(cls))
-        return cls(*(getattr(scenes, name)[row, step] for name in names))
-
-
-@dataclass(frozen=True)
-class TaughtObjects:
-    """Log-densities of true objects [R]; see ``TaughtSteps``."""
-
-    identity_log_prob: Float[Tensor, " row"]
-    location_log_prob: Float[Tensor, " row"]
-    rotation_log_prob: Float[Tensor, " row"]
-    appearance_log_prob: Float[Tensor, " row"]
-    attention_log_prob: Float[Tensor, " row"]
-
-
-@dataclass(frozen=True)
-class PosePosterior:
-    """q(identity, place, rotation, appearance | x, view) of one object, for each of M identities.
-
-    Attributes:
-        windows: where the glimpse was read.
-        identity: q(k | x).
-        place: normal density in the window's coordinates [B, M, 2].
-        rotation: density of the rotation [B, M].
-        appearance: normal densities of the scale and the colour that the scene file leaves open,
-            whose range of the prior is [-1, 1] [B, M, A].
-    """
-
-    windows: Windows
-    identity: Categorical
-    place: MultivariateNormal
-    rotation: RotationDensity
-    appearance: Normal
 
 
 @dataclass(frozen=True)
@@ -104,9 +48,8 @@ class PoseHead(Head):
     """Search, look closely, and say what is there.
 
     Args:
-        spec: the scene file.
-        meshes: its meshes; M of them.
         prior: p(scene), for the KL.
+        decoder: of the scene file and its M meshes; paints what was found.
         search: says where to look.
         rotations: reads densities of rotation.
         glimpse_size: side of the glimpse, pixels.
@@ -120,9 +63,8 @@ class PoseHead(Head):
 
     def __init__(
         self,
-        spec: SceneSpec,
-        meshes: tuple[Mesh, ...],
         prior: ScenePrior,
+        decoder: SceneDecoder,
         search: Search,
         rotations: RotationHead,
         *,
@@ -132,7 +74,9 @@ class PoseHead(Head):
         state_size: int,
     ):
         super().__init__()
+        spec, meshes = decoder.spec, decoder.bank.meshes
         self.prior = prior
+        self.decoder = decoder
         self.glimpse_size = glimpse_size
         self.num_identities = len(meshes)
         self.num_memory = self.num_identities + 2
@@ -160,14 +104,28 @@ class PoseHead(Head):
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
-    def trace(self, memory: Float[Tensor, "*batch memory"]) -> Tensor:
-        """Leave a mark on the map where the object is."""
-        return self.search.trace(memory[..., -2:])
+    def blank(self, observation: Observation, number: int) -> Canvas:
+        """Return canvases with the background as the guide believes to see it."""
+        return self.decoder.blank(observation.images, _seen(observation).view, number)
 
-    def look(self, places: Tensor | None, state: Tensor, trace: Tensor) -> PoseLook:
+    @torch.no_grad()
+    def paint(self, canvas: Canvas | None, found: PoseLatents, there: Tensor) -> Canvas:
+        """Paint each object as what it most probably is."""
+        assert canvas is not None
+        row, identity = torch.arange(len(there)), found.identity_log_prob.argmax(dim=1)
+        one = {
+            name: getattr(found, name)[row, identity][:, None]
+            for name in ("position", "rotation", "scale", "colour")
+        }
+        view = canvas.view
+        identity = identity.masked_fill(~there, ABSENT)[:, None]
+        scenes = Scenes(identity, **one, camera=view.camera, light=view.light)
+        return canvas.painted_on(self.decoder.layers(scenes))
+
+    def look(self, places: Tensor | None, left_over: Tensor | None, state: Tensor) -> PoseLook:
         """Search the map for the next object."""
-        assert places is not None, "an encoder of scenes hands out a map"
-        search, evidence = self.search(places, trace, state)
+        assert places is not None and left_over is not None, "scenes have a map and a canvas"
+        search, evidence = self.search(places, left_over, state)
         return PoseLook(state, evidence, search)
 
     def posterior(
@@ -273,6 +231,33 @@ class PoseHead(Head):
             appearance_log_prob=appearance.sum(dim=-1),
             attention_log_prob=joint.logsumexp(dim=1),
         )
+
+    @torch.no_grad()
+    def left_over(
+        self, observation: Observation, states: Float[Tensor, "batch step state"], scenes: Scenes
+    ) -> Float[Tensor, "batch count 3 height width"]:
+        """Return what is left of images when the guide has drawn each of their first n objects.
+
+        It looks at the true objects and draws what it takes them for, as wrong as it yet is.
+        """
+        row, step = (scenes.identity != ABSENT).nonzero(as_tuple=True)
+        centre = self.normalised_pixels(scenes.camera[row], scenes.position[row, step])
+        part = observation[row]
+        q = self.posterior(part, centre.clamp(-1, 1), states[row, step])
+        drawn = q.place.rsample(), q.rotation.rsample(), q.appearance.rsample()
+        latents, identity = self._latents(q, _seen(part), *drawn), q.identity.sample()
+        index = torch.arange(len(row)), identity
+        view = _seen(observation).view
+        painted = Scenes(
+            scenes.identity.index_put((row, step), identity),
+            scenes.position.index_put((row, step), latents.position[index]),
+            scenes.rotation.index_put((row, step), latents.rotation[index]),
+            scenes.scale.index_put((row, step), latents.scale[index]),
+            scenes.colour.index_put((row, step), latents.colour[index]),
+            view.camera,
+            view.light,
+        )
+        return self.decoder.left_over_before(observation.images, painted)
 
     def normalised_pixels(
         self, camera: Camera, position: Float[Tensor, "row 3"]

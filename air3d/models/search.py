@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from air3d.models.encoder import Convolutions, cell_centres
+from air3d.models.encoder import Convolutions, cell_centres, halved, halvings
 
 
 @dataclass(frozen=True)
@@ -68,23 +68,40 @@ class PlaceMixture:
 
 
 class Search(nn.Module):
-    """Weigh the places of a map by what the guide wants next.
+    """Weigh the places of a map by what the guide wants next, and by what is not explained yet.
+
+    What is left of the image when the objects found so far are taken out shows whether there is a
+    further one, however close to them it stands: objects behind one another share a place of the
+    map.
 
     Args:
         state_size: width of the guide's recurrent state.
         map_channels: of the map, and of the search's hidden layers.
-        map_size: (height, width) of the map.
+        image_channels: of what is left of an image.
+        image_size: (height, width).
+        channels: of the layers that look at what is left; as many as the image's own encoder
+            needs for its map.
     """
 
     centres: Tensor
     cell: Tensor
 
-    def __init__(self, state_size: int, map_channels: int, map_size: tuple[int, int]):
+    def __init__(
+        self,
+        state_size: int,
+        map_channels: int,
+        image_channels: int,
+        image_size: tuple[int, int],
+        channels: tuple[int, ...],
+    ):
         super().__init__()
-        self.map_size = map_size
+        map_size = halved(image_size, len(channels))
         self.num_evidence = map_channels
         self.want = nn.Linear(state_size, map_channels)
-        self.mark = nn.Conv2d(1, map_channels, 1, bias=False)
+        last = channels[-1] if channels else image_channels
+        self.remains = Convolutions(
+            *halvings(image_channels, channels), nn.Conv2d(last, map_channels, 1)
+        )
         mix = nn.Conv2d(map_channels, map_channels, 3, padding=1)
         self.compare = Convolutions(nn.ReLU(), mix, nn.ReLU())
         self.point = nn.Conv2d(map_channels, 5, 1)
@@ -94,27 +111,19 @@ class Search(nn.Module):
     def forward(
         self,
         places: Float[Tensor, "batch channel height width"],
-        found: Float[Tensor, "batch height width"],
+        left_over: Float[Tensor, "batch colour rows columns"],
         state: Float[Tensor, "batch state"],
     ) -> tuple[PlaceMixture, Float[Tensor, "batch evidence"]]:
         """Return where the next object may be, and evidence of whether there is one.
 
         Args:
             places: the image's map.
-            found: how much of each place earlier steps have explained (:meth:`trace`).
+            left_over: the image less what earlier steps have found.
             state: the guide's.
         """
         wanted = self.want(state)[:, :, None, None]
-        hidden = self.compare(places + self.mark(found[:, None]) + wanted)
+        hidden = self.compare(places + self.remains(left_over) + wanted)
         out = self.point(hidden).flatten(2).movedim(1, 2)
         log_weight = out[..., 0].log_softmax(dim=1)
         mixture = PlaceMixture(log_weight, out[..., 1:3], out[..., 3:5], self.centres, self.cell)
         return mixture, hidden.flatten(2).amax(dim=2)
-
-    def trace(self, place: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch height width"]:
-        """Return a bump of a map's size around a place that was found (normalised pixels)."""
-        centres = self.centres.unflatten(0, self.map_size)
-        across = (place[..., :1] - centres[0, :, 0]) / self.cell[0]
-        down = (place[..., 1:] - centres[:, 0, 1]) / self.cell[1]
-        bumps = [(-0.5 * away.square()).exp() for away in (down, across)]
-        return bumps[0][..., :, None] * bumps[1][..., None, :]

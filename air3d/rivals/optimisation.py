@@ -74,7 +74,8 @@ class Optimiser:
     def infer(self, images: Float[Tensor, "batch 3 height width"]) -> list[SceneEstimate]:
         """Return the likeliest scene that was found of each image; of it the search is sure."""
         scenes = self._grown(images, self._nothing(images))
-        return scene_estimates(self._decoder, images, scenes, _sure_of(scenes))
+        shown = self._decoder.image(scenes)
+        return scene_estimates(self._decoder, images, scenes, _sure_of(scenes), shown)
 
     @property
     def _number(self) -> int:

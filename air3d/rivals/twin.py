@@ -162,7 +162,8 @@ def infer_by_twin(twin: Twin, images: Float[Tensor, "batch 3 height width"]) -> 
         identity_probability=answers.identity_logits.softmax(dim=2).amax(dim=2),
         position_std=torch.zeros_like(answers.numbers.place),
     )
-    return scene_estimates(twin.decoder, images, scenes, certainty)
+    shown = twin.decoder.image(scenes)
+    return scene_estimates(twin.decoder, images, scenes, certainty, shown)
 
 
 def _map_reader(config: SceneConfig, map_size: tuple[int, int]) -> nn.Sequential:

@@ -22,9 +22,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.models import Air
-from air3d.models.guide import Unrolled
 from air3d.models.latents import PoseLatents, TurnedLatents
 from air3d.models.pull_in import Sharpness, coarsen
+from air3d.models.unrolled import Unrolled
 from air3d.objectives import (
     Explanations,
     StepTerms,
@@ -194,7 +194,7 @@ class _Several:
         drawn = draw_identities(latents.identity_log_prob)
         return cls(
             turned,
-            Unrolled(turned.presence_logits, latents, turned.seen),
+            Unrolled(turned.presence_logits, latents, turned.seen, turned.canvas),
             Explanations(hypotheses, drawn, identities, turns),
             turns,
         )

@@ -13,8 +13,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.models import Air
-from air3d.models.guide import Unrolled
 from air3d.models.latents import PoseLatents
+from air3d.models.unrolled import Unrolled
 
 TINY = 1e-12
 

@@ -1,0 +1,70 @@
+"""What the guide says of one object's pose, and the true objects that it is taught."""
+
+import dataclasses
+from dataclasses import dataclass
+
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.distributions import Categorical, MultivariateNormal, Normal
+
+from air3d.models.attention import Windows
+from air3d.models.rotations import RotationDensity
+from air3d.scene import Scenes
+
+
+@dataclass(frozen=True)
+class TrueObjects:
+    """One object of each of R images, as the sleep phase knows it.
+
+    Attributes:
+        identity: [R].
+        position: world, metres [R, 3].
+        rotation: from the object's axes to the world's [R, 3, 3].
+        scale: factor of the mesh's size [R].
+        colour: multiplies the mesh's own [R, 3].
+    """
+
+    identity: Int[Tensor, " row"]
+    position: Float[Tensor, "row 3"]
+    rotation: Float[Tensor, "row 3 3"]
+    scale: Float[Tensor, " row"]
+    colour: Float[Tensor, "row 3"]
+
+    @classmethod
+    def of(
+        cls, scenes: Scenes, row: Int[Tensor, " row"], step: Int[Tensor, " row"]
+    ) -> "TrueObjects":
+        """Take object ``step`` of scene ``row``, R times."""
+        names = (field.name for field in dataclasses.fields(cls))
+        return cls(*(getattr(scenes, name)[row, step] for name in names))
+
+
+@dataclass(frozen=True)
+class TaughtObjects:
+    """Log-densities of true objects [R]; see ``TaughtSteps``."""
+
+    identity_log_prob: Float[Tensor, " row"]
+    location_log_prob: Float[Tensor, " row"]
+    rotation_log_prob: Float[Tensor, " row"]
+    appearance_log_prob: Float[Tensor, " row"]
+    attention_log_prob: Float[Tensor, " row"]
+
+
+@dataclass(frozen=True)
+class PosePosterior:
+    """q(identity, place, rotation, appearance | x, view) of one object, for each of M identities.
+
+    Attributes:
+        windows: where the glimpse was read.
+        identity: q(k | x).
+        place: normal density in the window's coordinates [B, M, 2].
+        rotation: density of the rotation [B, M].
+        appearance: normal densities of the scale and the colour that the scene file leaves open,
+            whose range of the prior is [-1, 1] [B, M, A].
+    """
+
+    windows: Windows
+    identity: Categorical
+    place: MultivariateNormal
+    rotation: RotationDensity
+    appearance: Normal
