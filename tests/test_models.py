@@ -16,6 +16,7 @@ from air3d.models.attention import Windows, paint_patch, read_glimpse
 from air3d.models.decoders import gaussian_log_likelihood
 from air3d.models.guide import Observation
 from air3d.models.latents import windows_of
+from air3d.models.lessons import lesson
 from air3d.models.pose_posterior import TrueObjects
 from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.objectives import count_log_prior, count_log_prob, enumerate_swaps
@@ -298,6 +299,24 @@ def test_a_crowd_is_taught_bounded_inferred_and_refined(crowd):
         assert two.log_likelihood >= one.log_likelihood
         at_least = [sum(one.count_probability[i + 1 :]) for i in range(one.count)]
         assert [o.presence_probability for o in one.objects] == pytest.approx(at_least, abs=1e-5)
+
+
+def test_a_lesson_wants_the_nearest_object_that_is_left(crowd):
+    _, batch = crowd
+    scenes = batch.scenes.near_to_far()[batch.scenes.count.argsort(descending=True)]
+    torch.manual_seed(11)
+    passed_over = 0
+    for _ in range(20):
+        taken = lesson(scenes)
+        place = taken.scenes.position[:, :, None] == scenes.position[:, None]
+        nearness = place.all(dim=3).float().argmax(dim=2)  # of each object in the lesson's order
+        for row, count in enumerate(scenes.count.tolist()):
+            order = nearness[row, :count].tolist()
+            assert sorted(order) == list(range(count))
+            wanted = [order[i] for i in taken.wanted[row, :count].tolist()]
+            assert wanted == [min(order[step:]) for step in range(count)]
+            passed_over += order != sorted(order)
+    assert 0 < passed_over < 100
 
 
 def test_absent_objects_teach_nothing(crowd):

@@ -15,6 +15,7 @@ from air3d.models.encoder import FlatEncoder, MapEncoder, halvings_to_map, raise
 from air3d.models.exposure import Exposure
 from air3d.models.free_rotations import FreeHead
 from air3d.models.guide import Guide, Observation
+from air3d.models.lessons import lesson
 from air3d.models.patches import PatchHead, PatchPrior
 from air3d.models.poses import PoseHead, TrueObjects
 from air3d.models.rotations import RotationHead, UprightHead
@@ -187,11 +188,13 @@ class Air(nn.Module):
     def sleep(self, images: Float[Tensor, "batch 3 height width"], scenes: Scenes) -> Sleep:
         """Score the scenes that made the images under the guide (3D only).
 
-        The guide is taught the objects from near to far, an order that it can see in the image.
+        The guide is taught the objects from near to far, an order that it can see in the image, and
+        to go back to those that it has passed over (:func:`~air3d.models.lessons.lesson`).
         """
         head, viewer = self.pose_head, self.guide.viewer
         assert viewer is not None, "a head of poses has a view"
-        scenes = scenes.near_to_far()
+        taken = lesson(scenes)
+        scenes = taken.scenes
         encoded, memories = self.guide.encoder(images), head.memories(scenes)
         states = self.guide.states(encoded.features, memories)
         with torch.no_grad():
@@ -208,7 +211,8 @@ class Air(nn.Module):
         presence = presence.index_put((row, step), self.guide.presence_logits(look))
         found = (step < scenes.count[row]).nonzero()[:, 0]
         row, step = row[found], step[found]
-        taught = head.teach(observation[row], look[found], TrueObjects.of(scenes, row, step))
+        truth = TrueObjects.of(scenes, row, taken.wanted[row, step])
+        taught = head.teach(observation[row], look[found], truth)
 
         def every(log_prob: Float[Tensor, " row"]) -> Float[Tensor, "batch step"]:
             return torch.zeros_like(presence).index_put((row, step), log_prob)
