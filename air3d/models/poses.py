@@ -112,7 +112,8 @@ class PoseHead(Head):
     def paint(self, canvas: Canvas | None, found: PoseLatents, there: Tensor) -> Canvas:
         """Paint each object as what it most probably is."""
         assert canvas is not None
-        row, identity = torch.arange(len(there)), found.identity_log_prob.argmax(dim=1)
+        row = torch.arange(len(there), device=there.device)
+        identity = found.identity_log_prob.argmax(dim=1)
         one = {
             name: getattr(found, name)[row, identity][:, None]
             for name in ("position", "rotation", "scale", "colour")
@@ -246,7 +247,7 @@ class PoseHead(Head):
         q = self.posterior(part, centre.clamp(-1, 1), states[row, step])
         drawn = q.place.rsample(), q.rotation.rsample(), q.appearance.rsample()
         latents, identity = self._latents(q, _seen(part), *drawn), q.identity.sample()
-        index = torch.arange(len(row)), identity
+        index = torch.arange(len(row), device=row.device), identity
         view = _seen(observation).view
         painted = Scenes(
             scenes.identity.index_put((row, step), identity),
