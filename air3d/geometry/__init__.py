@@ -27,6 +27,7 @@ from air3d.geometry.cameras import (
     pixel_rays,
     plane_log_det,
     project,
+    sight_azimuths,
     sight_frames,
     unproject_to_plane,
 )
@@ -63,6 +64,7 @@ __all__ = [
     "random_rotations",
     "rigid_transform",
     "rotation_of",
+    "sight_azimuths",
     "sight_frames",
     "spread_rotations",
     "transform_points",

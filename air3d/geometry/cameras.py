@@ -176,6 +176,11 @@ def sight_frames(
     return to_world @ torch.stack(rows, dim=-1).unflatten(-1, (3, 3))
 
 
+def sight_azimuths(frames: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch"]:
+    """Return the azimuths (radians) of the lines of sight that ``sight_frames`` are about."""
+    return torch.atan2(frames[..., 1, 2], frames[..., 0, 2])
+
+
 def unproject_to_plane(
     camera: Camera, pixels: Float[Tensor, "batch point 2"], height: Float[Tensor, "batch point"]
 ) -> Float[Tensor, "batch point 3"]:

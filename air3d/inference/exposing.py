@@ -15,5 +15,6 @@ def find_exposure(model: Air, images: Float[Tensor, "batch 3 height width"]) -> 
 
     What the guide sees may be wrong: then there is more noise in what it cannot explain.
     """
-    scenes = mode_of(model.mode(images)).scenes
-    return Exposure.fitted(images, model.scene_decoder.image(scenes))
+    unrolled = model.mode(images)
+    assert unrolled.canvas is not None, "scenes are painted"
+    return Exposure.fitted(images, unrolled.canvas.first(mode_of(unrolled).scenes.count))

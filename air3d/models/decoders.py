@@ -26,8 +26,15 @@ def gaussian_log_likelihood(
     std: float,
 ) -> Float[Tensor, "batch hypothesis"]:
     """Return log N(x; mean, std^2 I) of each hypothesis' mean image, summed over pixels."""
-    error = (means - images[:, None]).square().flatten(2).sum(dim=2)
+    error = _summed_squares(images, means)
     return _gaussian_log_density(error, images.shape[1:].numel(), std)
+
+
+def _summed_squares(
+    images: Float[Tensor, "batch channel height width"],
+    means: Float[Tensor, "batch hypothesis channel height width"],
+) -> Float[Tensor, "batch hypothesis"]:
+    return (means - images[:, None]).square().flatten(2).sum(dim=2)
 
 
 def _gaussian_log_density(
@@ -130,7 +137,7 @@ class GlimpseDecoder(Decoder):
     ) -> Float[Tensor, "batch hypothesis"]:
         """Return log p(x | h, z) of each hypothesis; here one per prefix, in their order."""
         wanted = images if exposure is None else exposure.undone(images)
-        error = (self.prefixes(unrolled.latents) - wanted[:, None]).square().flatten(2).sum(dim=2)
+        error = _summed_squares(wanted, self.prefixes(unrolled.latents))
         return self._log_density(error, images, exposure)
 
 

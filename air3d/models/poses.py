@@ -13,7 +13,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.distributions import Categorical, MultivariateNormal
 
-from air3d.geometry import Camera, plane_log_det, project, sight_frames, unproject_to_plane
+from air3d.geometry import (
+    Camera,
+    plane_log_det,
+    project,
+    sight_azimuths,
+    sight_frames,
+    unproject_to_plane,
+)
 from air3d.models.appearance import Appearance
 from air3d.models.attention import Windows, read_glimpse
 from air3d.models.canvas import Canvas
@@ -142,7 +149,7 @@ class PoseHead(Head):
         images, seen = observation.images, _seen(observation)
         windows, sight = self._window(centre.clamp(-1, 1), seen.view.camera)
         features = self.glimpse(read_glimpse(images, windows, self.glimpse_size))
-        azimuth = torch.atan2(sight[:, 1, 2], sight[:, 0, 2])
+        azimuth = sight_azimuths(sight)
         direction = [azimuth[:, None].cos(), azimuth[:, None].sin()]
         around = self.surroundings(seen, azimuth)
         context = torch.cat([features, windows.centre, *direction, around, state], 1)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from air3d.geometry import yaw_rotation
+from air3d.geometry import sight_azimuths, yaw_rotation
 from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.scene import Mesh
 
@@ -149,7 +149,7 @@ class UprightHead(RotationHead):
     ) -> UprightDensity:
         """Return q(rotation); only the azimuth of ``sight``'s forward axis counts."""
         shape = raw.shape[:2]
-        azimuth = torch.atan2(sight[:, 1, 2], sight[:, 0, 2])
+        azimuth = sight_azimuths(sight)
         mixture = YawMixture.from_raw(
             raw.unflatten(-1, (self.bins, 3)),
             azimuth[:, None].expand(shape),

@@ -130,7 +130,7 @@ class ViewHead(nn.Module):
         posterior = self.posterior(features)
         coordinates = self.prior.coordinates(view)
         linear = (coordinates[:, self.linear] - self.centre) / self.half_width
-        angles = posterior.circular.log_prob(_from_first(coordinates[:, self.circular]))
+        angles = posterior.circular.log_prob(from_first(coordinates[:, self.circular]))
         others = temper_gradient(
             posterior.linear.log_prob(linear), posterior.linear.stddev[..., None]
         )
@@ -142,7 +142,7 @@ class ViewHead(nn.Module):
         angles: Float[Tensor, "batch circular"],
         linear: Float[Tensor, "batch linear"],
     ) -> SeenView:
-        columns = dict(zip(self.circular, _from_zero(angles).unbind(dim=1), strict=True))
+        columns = dict(zip(self.circular, from_zero(angles).unbind(dim=1), strict=True))
         metric = self.centre + self.half_width * linear
         columns |= dict(zip(self.linear, metric.unbind(dim=1), strict=True))
         ordered = [columns[index] for index in range(len(columns))]
@@ -159,11 +159,11 @@ class ViewHead(nn.Module):
         return torch.where(self.is_circular, self.middle + away, coordinates)
 
 
-def _from_first(angles: Float[Tensor, "batch angle"]) -> Float[Tensor, "batch angle"]:
+def from_first(angles: Float[Tensor, "batch angle"]) -> Float[Tensor, "batch angle"]:
     """Count all angles but the first from the first."""
     return torch.cat([angles[:, :1], angles[:, 1:] - angles[:, :1]], dim=1)
 
 
-def _from_zero(angles: Float[Tensor, "batch angle"]) -> Float[Tensor, "batch angle"]:
-    """Undo :func:`_from_first`, up to full circles."""
+def from_zero(angles: Float[Tensor, "batch angle"]) -> Float[Tensor, "batch angle"]:
+    """Undo :func:`from_first`, up to full circles."""
     return torch.cat([angles[:, :1], angles[:, 1:] + angles[:, :1]], dim=1)

@@ -15,12 +15,18 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from air3d.estimate import SceneEstimate
-from air3d.geometry import Camera, project, sight_frames, unproject_to_plane, yaw_rotation
+from air3d.geometry import (
+    project,
+    sight_azimuths,
+    sight_frames,
+    unproject_to_plane,
+    yaw_rotation,
+)
 from air3d.inference.estimating import Certainty, scene_estimates
 from air3d.models import SceneConfig
 from air3d.models.appearance import Appearance
 from air3d.models.decoders import SceneDecoder
-from air3d.models.encoder import MapEncoder, raise_contrast
+from air3d.models.encoder import MapEncoder, conv_encoder, raise_contrast
 from air3d.objectives import count_log_prob
 from air3d.rivals.view_numbers import ViewNumbers
 from air3d.scene import ABSENT, Mesh, ScenePrior, Scenes, SceneSpec, View
@@ -94,7 +100,9 @@ class Twin(nn.Module):
             spec.num_channels, spec.image_size, config.channels, config.features, config.search
         )
         raise_contrast(self.encoder.fine, spec.background)
-        self.reader = _map_reader(config, self.encoder.map_size)
+        self.reader = conv_encoder(
+            config.search, self.encoder.map_size, (config.search,), config.hidden
+        )
         self.tell_view = _two_layers(config.features, config.hidden, self.views.size)
         self.sizes = [1, len(meshes), 2, 2, self.appearance.size]
         self.cell = nn.LSTMCell(config.features + len(meshes) + 2, config.state)
@@ -122,7 +130,7 @@ class Twin(nn.Module):
     def numbers(self, scenes: Scenes) -> Numbers:
         """Return what should be said of scenes; of absent objects it has no meaning."""
         pixels = project(scenes.camera, scenes.position).pixels
-        turn = scenes.yaw - sight_azimuths(scenes.camera, pixels)
+        turn = scenes.yaw - sight_azimuths(sight_frames(scenes.camera, pixels))
         return Numbers(
             place=pixels / self.half_image - 1,
             turn=torch.stack([turn.cos(), turn.sin()], dim=2),
@@ -143,7 +151,7 @@ class Twin(nn.Module):
         return Scenes(
             identity=identity.masked_fill(step >= count[:, None], ABSENT),
             position=unproject_to_plane(view.camera, pixels, height),
-            rotation=yaw_rotation(yaw + sight_azimuths(view.camera, pixels)),
+            rotation=yaw_rotation(yaw + sight_azimuths(sight_frames(view.camera, pixels))),
             scale=scale,
             colour=colour,
             camera=view.camera,
@@ -166,30 +174,9 @@ def infer_by_twin(twin: Twin, images: Float[Tensor, "batch 3 height width"]) -> 
     return scene_estimates(twin.decoder, images, scenes, certainty, shown)
 
 
-def _map_reader(config: SceneConfig, map_size: tuple[int, int]) -> nn.Sequential:
-    """Return the layers that read a whole map [B, C, h, w] into ``config.hidden`` numbers."""
-    channels, (height, width) = config.search, map_size
-    halved = channels * ((height + 1) // 2) * ((width + 1) // 2)
-    return nn.Sequential(
-        nn.Conv2d(channels, channels, 3, stride=2, padding=1),
-        nn.ReLU(),
-        nn.Flatten(),
-        nn.Linear(halved, config.hidden),
-        nn.ReLU(),
-    )
-
-
 def _two_layers(inputs: int, hidden: int, outputs: int) -> nn.Sequential:
     """Return a perceptron, without layers where there is nothing to say."""
     layers = nn.Sequential()
     if outputs:
         layers.extend([nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, outputs)])
     return layers
-
-
-def sight_azimuths(
-    camera: Camera, pixels: Float[Tensor, "batch object 2"]
-) -> Float[Tensor, "batch object"]:
-    """Return the azimuths of pixels' lines of sight (radians)."""
-    forward = sight_frames(camera, pixels)[..., 2]
-    return torch.atan2(forward[..., 1], forward[..., 0])

@@ -4,6 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from air3d.models.views import from_first, from_zero
 from air3d.scene import View, ViewPrior
 
 
@@ -34,8 +35,7 @@ class ViewNumbers:
     def encode(self, view: View) -> Float[Tensor, "batch number"]:
         """Return the numbers of views."""
         coordinates = self.prior.coordinates(view)
-        angles = coordinates[:, self._circular]
-        angles = torch.cat([angles[:, :1], angles[:, 1:] - angles[:, :1]], dim=1)
+        angles = from_first(coordinates[:, self._circular])
         linear = (coordinates[:, self._linear] - self._centre) / self._half_width
         return torch.cat([angles.cos(), angles.sin(), linear], dim=1)
 
@@ -43,8 +43,7 @@ class ViewNumbers:
         """Return the views that numbers stand for, within the prior's ranges."""
         angles = len(self._circular)
         cosines, sines, linear = numbers.split([angles, angles, len(self._linear)], dim=1)
-        turned = torch.atan2(sines, cosines)
-        turned = torch.cat([turned[:, :1], turned[:, 1:] + turned[:, :1]], dim=1)
+        turned = from_zero(torch.atan2(sines, cosines))
         metric = self._centre + self._half_width * linear.clamp(-1, 1)
         order = torch.tensor(self._circular + self._linear, dtype=torch.int64).argsort()
         return self.prior.view(torch.cat([turned, metric], dim=1)[:, order])
