@@ -12,7 +12,7 @@ import torch
 from air3d.cli import choose_device, run
 from air3d.data import load_digits, make_multi_mnist
 from air3d.evaluation import TestSet, evaluate
-from air3d.models import GlimpseConfig, build_air
+from air3d.models import GlimpseConfig, build_air, compute_convolutions_in
 from air3d.scene import GlimpseSpec, load_scene
 from air3d.training import Loss, TrainOptions, annealed_count_log_prior, elbo_loss, train
 
@@ -55,6 +55,7 @@ def main(arguments: Arguments) -> None:
     )
     torch.manual_seed(arguments.seed)
     model = build_air(spec, GlimpseConfig(max_steps=len(spec.count))).to(device)
+    compute_convolutions_in(arguments.convolutions, model)
 
     def loss_of(iteration: int) -> Loss:
         rows = torch.randint(len(canvases), (arguments.batch,))
@@ -77,6 +78,7 @@ def main(arguments: Arguments) -> None:
             "data": digits.source,
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
+            "bfloat16": arguments.bfloat16,
             "prior_half_life": arguments.prior_half_life,
             "prior_floor": arguments.prior_floor,
         },

@@ -27,7 +27,7 @@ from air3d.cli import choose_device, run
 from air3d.data import PictureStream, Prefetch, SceneStream, load_pictures
 from air3d.evaluation import TestSet, evaluate
 from air3d.files import file_digest
-from air3d.models import Air, SceneConfig, build_air
+from air3d.models import Air, SceneConfig, build_air, compute_convolutions_in
 from air3d.objectives import count_log_prior
 from air3d.scene import SceneSpec, load_scene
 from air3d.training import (
@@ -100,6 +100,7 @@ def main(arguments: Arguments) -> None:
     stream = SceneStream(spec, batch=arguments.batch, seed=arguments.seed)
     torch.manual_seed(arguments.seed)
     model = _start(arguments, spec, stream).to(device)
+    compute_convolutions_in(arguments.convolutions, model)
     clock = Clock(settings)
     if pictures is None:
         loss_of, validate = _own_loss(arguments, model, stream, clock), _own_figures(model, spec)
@@ -119,6 +120,7 @@ def main(arguments: Arguments) -> None:
             "init": str(arguments.init),
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
+            "bfloat16": arguments.bfloat16,
             **_how_begun(arguments),
         },
         seed=arguments.seed,

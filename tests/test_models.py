@@ -12,7 +12,7 @@ from air3d.data import SceneStream
 from air3d.geometry import yaw_rotation
 from air3d.inference import Effort, infer
 from air3d.inference.explanations import mode_of
-from air3d.models import GlimpseConfig, build_air
+from air3d.models import GlimpseConfig, build_air, compute_convolutions_in
 from air3d.models.attention import Windows, paint_patch, read_glimpse
 from air3d.models.decoders import gaussian_log_likelihood
 from air3d.models.guide import Observation
@@ -439,3 +439,28 @@ def test_appearances_come_back_from_their_numbers(laid_table):
     scale, colour = appearance.from_unit(unit)
     torch.testing.assert_close(scale, scenes.scale)
     torch.testing.assert_close(colour, scenes.colour)
+
+
+def test_convolutions_in_bfloat16_say_nearly_the_same_in_float32():
+    spec = load_scene(ROOT / "scenes/single_object.yaml")
+    torch.manual_seed(0)
+    model = build_air(spec, SMALL_SCENE, load_assets(spec))
+    batch = SceneStream(spec, batch=32, seed=0).batch(0)
+
+    def answer(dtype):
+        compute_convolutions_in(dtype, model)
+        model.zero_grad()
+        torch.manual_seed(1)
+        value = model.sleep(batch.images, batch.scenes).value
+        value.mean().backward()
+        gradient = torch.cat([p.grad.flatten() for p in model.parameters() if p.grad is not None])
+        return value.detach(), gradient
+
+    exact, exact_gradient = answer(torch.float32)
+    rough, rough_gradient = answer(torch.bfloat16)
+    assert rough.dtype == rough_gradient.dtype == torch.float32
+    assert 1e-4 < (rough - exact).abs().mean() / exact.abs().mean() < 0.02
+    alike = torch.nn.functional.cosine_similarity(rough_gradient, exact_gradient, dim=0)
+    assert alike > 0.99
+    again, _ = answer(torch.float32)
+    assert torch.equal(again, exact)

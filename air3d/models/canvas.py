@@ -41,8 +41,7 @@ class Canvas:
             getattr(self.layers, name)[:, self.painted] = getattr(layer, name)[:, 0]
         painted = self.painted + 1
         rgb = composite(self.layers, torch.arange(painted)[None], self.background).rgb[:, 0]
-        left_over = self.images - rgb.movedim(-1, 1).to(self.images.device)
-        return dataclasses.replace(self, painted=painted, left_over=left_over)
+        return dataclasses.replace(self, painted=painted, left_over=less(self.images, rgb))
 
     @torch.no_grad()
     def first(self, count: Int[Tensor, " batch"]) -> Float[Tensor, "batch 3 height width"]:
@@ -56,6 +55,18 @@ class Canvas:
         )
         rgb = composite(layers, slot[None, : self.painted], self.background).rgb[:, 0]
         return rgb.movedim(-1, 1).to(self.images.device)
+
+
+def less(
+    images: Float[Tensor, "*#batch 3 height width"],
+    painted: Float[Tensor, "*#batch height width 3"],
+) -> Float[Tensor, "*batch 3 height width"]:
+    """Return what is left of images beside what a renderer has painted.
+
+    It lies in memory as the paintings do, channels last, as convolutions want it too: with mixed
+    layouts the subtraction takes five times as long.
+    """
+    return (images.movedim(-3, -1).contiguous() - painted.to(images.device)).movedim(-1, -3)
 
 
 def room_for_layers(batch: int, number: int, image_size: tuple[int, int]) -> Layers:

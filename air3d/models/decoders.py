@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from air3d.geometry import rigid_transform
 from air3d.models.attention import paint_patch
-from air3d.models.canvas import Canvas, room_for_layers
+from air3d.models.canvas import Canvas, less, room_for_layers
 from air3d.models.exposure import Exposure
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.pull_in import Sharpness
@@ -279,8 +279,7 @@ class SceneDecoder(Decoder):
         background = self.background(view)
         layers = room_for_layers(len(images), number, self.spec.image_size)
         shown = background if background.ndim > 1 else background.expand(*images.shape[2:], 3)[None]
-        left_over = images - shown.movedim(-1, 1).to(images.device)
-        return Canvas(images, view, background, layers, 0, left_over)
+        return Canvas(images, view, background, layers, 0, less(images, shown))
 
     @torch.no_grad()
     def left_over_before(
@@ -289,4 +288,4 @@ class SceneDecoder(Decoder):
         """Return what is left of images beside the first n objects of scenes, n = 0..N."""
         layers, background = self.layers(scenes), self.background(scenes)
         prefixes = composite(layers, prefix_selection(layers.log_weight.shape[1]), background).rgb
-        return images[:, None] - prefixes.movedim(-1, 2).to(images.device)
+        return less(images[:, None], prefixes)

@@ -137,7 +137,7 @@ def train(
             state is touched.
     """
     record = {**record, "seed": seed}
-    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate)
+    optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     clock = clock or Clock(settings)
     if resume:
         _restore(out, record, model, optimiser, clock)

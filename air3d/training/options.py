@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from air3d.training.loop import TrainSettings
 
 
@@ -26,6 +28,8 @@ class TrainOptions:
     """Images per iteration."""
     learning_rate: float = 1e-3
     """Adam's; warmed up, held, then lowered along a cosine."""
+    bfloat16: bool = False
+    """Compute convolutions in bfloat16: twice as fast on CPUs that have it (AVX-512 BF16, AMX)."""
     checkpoint_seconds: float = 60.0
     """How often to write the state for --resume."""
     tensorboard: bool = False
@@ -35,6 +39,11 @@ class TrainOptions:
         for name, least in (("batch", 1), ("seed", 0)):
             if getattr(self, name) < least:
                 raise ValueError(f"--{name} must be at least {least}, got {getattr(self, name)}")
+
+    @property
+    def convolutions(self) -> torch.dtype:
+        """The numbers that convolutions compute with."""
+        return torch.bfloat16 if self.bfloat16 else torch.float32
 
     @property
     def settings(self) -> TrainSettings:
