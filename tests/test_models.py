@@ -49,32 +49,32 @@ def windows():
     return Windows(torch.rand(5, 2) - 0.5, 0.2 + 0.4 * torch.rand(5, 2))
 
 
-def _affine(scale, shift):
-    zero = torch.zeros(len(scale))
-    rows = [
-        torch.stack([scale[:, 0], zero, shift[:, 0]], dim=1),
-        torch.stack([zero, scale[:, 1], shift[:, 1]], dim=1),
-    ]
-    return torch.stack(rows, dim=1)
+def _hats(place, size):
+    """The bilinear weight of each of ``size`` pixels at normalised places [batch, place]."""
+    pixel = ((place + 1) * size - 1) / 2
+    return (1 - (pixel[..., None] - torch.arange(size)).abs()).clamp(min=0)
 
 
-def test_reading_is_the_spatial_transformer(windows):
+def _places(size):
+    return (2 * torch.arange(size) + 1) / size - 1
+
+
+def test_a_glimpse_is_rows_times_image_times_columns(windows):
     image = torch.rand(5, 2, 20, 30)
-    grid = torch.nn.functional.affine_grid(
-        _affine(windows.half_side, windows.centre), [5, 2, 12, 12], align_corners=False
-    )
-    expected = torch.nn.functional.grid_sample(image, grid, align_corners=False)
+    x, y = (windows.centre[:, [k]] + windows.half_side[:, [k]] * _places(12) for k in range(2))
+    expected = torch.einsum("bry,bcyx,bsx->bcrs", _hats(y, 20), image, _hats(x, 30))
     torch.testing.assert_close(read_glimpse(image, windows, 12), expected, atol=1e-5, rtol=1e-4)
 
 
-def test_painting_is_the_inverse_spatial_transformer(windows):
+def test_painting_undoes_the_window(windows):
     patch = torch.rand(5, 1, 12, 12)
-    theta = _affine(1 / windows.half_side, -windows.centre / windows.half_side)
-    grid = torch.nn.functional.affine_grid(theta, [5, 1, 20, 30], align_corners=False)
-    expected = torch.nn.functional.grid_sample(patch, grid, align_corners=False)
-    torch.testing.assert_close(
-        paint_patch(patch, windows, (20, 30)), expected, atol=1e-5, rtol=1e-4
+    x, y = (
+        (_places(size) - windows.centre[:, [k]]) / windows.half_side[:, [k]]
+        for k, size in enumerate((30, 20))
     )
+    expected = torch.einsum("bry,bcyx,bsx->bcrs", _hats(y, 12), patch, _hats(x, 12))
+    painted = paint_patch(patch, windows, (20, 30))
+    torch.testing.assert_close(painted, expected, atol=1e-5, rtol=1e-4)
 
 
 def test_windows_are_square_in_pixels_on_any_image():
@@ -400,15 +400,17 @@ def test_painting_object_by_object_leaves_the_noise(laid_table):
     model, batch = laid_table
     decoder, scenes = model.scene_decoder, batch.scenes
     left_over = decoder.left_over_before(batch.images, scenes)
-    canvas = decoder.blank(batch.images, View(scenes.camera, scenes.light), 6)
+    canvas = decoder.blank(batch.images, View(scenes.camera, scenes.light))
+    every = torch.arange(len(scenes))
     for count in range(left_over.shape[1]):
-        torch.testing.assert_close(canvas.left_over, left_over[:, count], atol=1e-5, rtol=0.0)
+        left = canvas.left_over(every)
+        torch.testing.assert_close(left, left_over[:, count], atol=1e-5, rtol=0.0)
         slot = torch.arange(count).expand(len(scenes), -1)
         expected = batch.images - decoder.image(scenes.pick(slot))
         torch.testing.assert_close(left_over[:, count], expected, atol=1e-5, rtol=0.0)
         if count < scenes.identity.shape[1]:
             slot = torch.full((len(scenes), 1), count)
-            canvas = canvas.painted_on(decoder.layers(scenes.pick(slot)))
+            canvas.add(decoder.layers(scenes.pick(slot)), every)
     assert left_over[:, -1].std().item() == pytest.approx(decoder.noise_std, rel=0.03)
 
 

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.inference.explanations import mode_of
+from air3d.inference.explanations import image_of_mode, mode_of
 from air3d.models import Air
 from air3d.models.exposure import Exposure
 
@@ -16,5 +16,4 @@ def find_exposure(model: Air, images: Float[Tensor, "batch 3 height width"]) -> 
     What the guide sees may be wrong: then there is more noise in what it cannot explain.
     """
     unrolled = model.mode(images)
-    assert unrolled.canvas is not None, "scenes are painted"
-    return Exposure.fitted(images, unrolled.canvas.first(mode_of(unrolled).scenes.count))
+    return Exposure.fitted(images, image_of_mode(model, unrolled, mode_of(unrolled)))

@@ -7,7 +7,14 @@ from torch import Tensor
 from air3d.estimate import PatchEstimate, SceneEstimate
 from air3d.inference.effort import ONE_PASS, Effort
 from air3d.inference.estimating import Certainty, scene_estimates
-from air3d.inference.explanations import Explanations, choose_likelier, draw_of, mode_of, score
+from air3d.inference.explanations import (
+    Explanations,
+    choose_likelier,
+    draw_of,
+    image_of_mode,
+    mode_of,
+    score,
+)
 from air3d.inference.refinement import refine
 from air3d.inference.rescoring import rescore
 from air3d.inference.turning import try_lights, try_rotations
@@ -40,13 +47,12 @@ def infer(
     if isinstance(model.decoder, GlimpseDecoder):
         return _patch_estimates(model.decoder, images, unrolled)
     explained = mode_of(unrolled)
-    assert unrolled.canvas is not None, "scenes are painted"
     if effort:
         explained = search(model, images, explained, effort)
         with torch.no_grad():
             shown = model.scene_decoder.image(explained.scenes)
     else:
-        shown = unrolled.canvas.first(explained.scenes.count)
+        shown = image_of_mode(model, unrolled, explained)
     certainty = _certainty(unrolled, explained)
     return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
 

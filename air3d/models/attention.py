@@ -1,15 +1,15 @@
 """Square windows of an image: read a glimpse out of one, paint a patch into one.
 
 The spatial transformer of Jaderberg et al. 2015, restricted to AIR's translation and scale.
-Such a transform is separable, so bilinear resampling with zeros outside is two small matrix
-products, ``rows @ image @ columns^T``: on a CPU several times faster than ``grid_sample``.
+Bilinear, with zeros outside. As the transform is separable it could be two matrix products, which
+take two to five times as long.
 """
 
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 
 @dataclass(frozen=True)
@@ -30,31 +30,23 @@ def read_glimpse(
     image: Float[Tensor, "batch channel height width"], windows: Windows, size: int
 ) -> Float[Tensor, "batch channel size size"]:
     """Resample what a window shows to ``size`` x ``size``; gradients reach image and window."""
-    height, width = image.shape[-2:]
-    target = _pixel_centres(size, image)
-    columns = _hat(windows.centre[:, :1] + windows.half_side[:, :1] * target, width)
-    rows = _hat(windows.centre[:, 1:] + windows.half_side[:, 1:] * target, height)
-    return rows[:, None] @ image @ columns[:, None].transpose(-1, -2)
+    return _resample(image, windows.centre, windows.half_side, (size, size))
 
 
 def paint_patch(
     patch: Float[Tensor, "batch channel size size"], windows: Windows, image_size: tuple[int, int]
 ) -> Float[Tensor, "batch channel height width"]:
     """Resample a patch into its window on a canvas of zeros; gradients reach both arguments."""
-    height, width = image_size
-    size = patch.shape[-1]
-    x = (_pixel_centres(width, patch) - windows.centre[:, :1]) / windows.half_side[:, :1]
-    y = (_pixel_centres(height, patch) - windows.centre[:, 1:]) / windows.half_side[:, 1:]
-    return _hat(y, size)[:, None] @ patch @ _hat(x, size)[:, None].transpose(-1, -2)
+    return _resample(patch, -windows.centre / windows.half_side, 1 / windows.half_side, image_size)
 
 
-def _pixel_centres(size: int, like: Tensor) -> Float[Tensor, " size"]:
-    index = torch.arange(size, device=like.device, dtype=like.dtype)
-    return (2 * index + 1) / size - 1
-
-
-def _hat(position: Float[Tensor, "batch sample"], size: int) -> Float[Tensor, "batch sample size"]:
-    """Return the bilinear weight of each of ``size`` pixels at normalised positions."""
-    index = torch.arange(size, device=position.device, dtype=position.dtype)
-    pixel = ((position + 1) * size - 1) / 2
-    return (1 - (pixel[..., None] - index).abs()).clamp(min=0)
+def _resample(
+    image: Float[Tensor, "batch channel height width"],
+    shift: Float[Tensor, "batch 2"],
+    scale: Float[Tensor, "batch 2"],
+    size: tuple[int, int],
+) -> Float[Tensor, "batch channel rows columns"]:
+    """Look up the places ``shift + scale * place`` of the image for each place of the result."""
+    affine = torch.cat([torch.diag_embed(scale), shift[:, :, None]], dim=2)
+    grid = nn.functional.affine_grid(affine, [*image.shape[:2], *size], align_corners=False)
+    return nn.functional.grid_sample(image, grid, align_corners=False)

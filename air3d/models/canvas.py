@@ -1,60 +1,46 @@
 """What a guide has found so far, rendered, and what is left of the image beside it."""
 
-import dataclasses
-import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.render import Layers
-from air3d.render.composite import composite
-from air3d.render.images import Background
+from air3d.render import Layers, Painting, paint
 from air3d.scene import View
 
 
 @dataclass(frozen=True)
 class Canvas:
-    """Layers of the objects that were found in each of B images.
+    """What was found in each of B images; :meth:`add` changes the painting and its counts.
 
     Attributes:
         images: that are looked at.
         view: from where, and under which light, the guide believes.
-        background: behind all objects.
-        layers: room for N objects of each image, filled from the first on.
-        painted: how many slots are filled.
-        left_over: the images less what is painted; without gradients.
+        painting: the objects that were found; on the CPU, as the renderer is.
+        painted: how many they are [B].
     """
 
     images: Float[Tensor, "batch 3 height width"]
     view: View
-    background: Background
-    layers: Layers
-    painted: int
-    left_over: Float[Tensor, "batch 3 height width"]
+    painting: Painting
+    painted: Int[Tensor, " batch"]
+
+    def add(self, layers: Layers, row: Int[Tensor, " row"]) -> None:
+        """Paint one object more on some of the images, [row, 1, height, width]."""
+        row = row.cpu()
+        paint(self.painting, layers, row)
+        self.painted[row] += 1
 
     @torch.no_grad()
-    def painted_on(self, layer: Layers) -> "Canvas":
-        """Return the canvas with one layer more; it takes the memory of this one's layers."""
-        for name in ("colour", "log_weight", "log_transmittance"):
-            getattr(self.layers, name)[:, self.painted] = getattr(layer, name)[:, 0]
-        painted = self.painted + 1
-        rgb = composite(self.layers, torch.arange(painted)[None], self.background).rgb[:, 0]
-        return dataclasses.replace(self, painted=painted, left_over=less(self.images, rgb))
+    def left_over(self, row: Int[Tensor, " row"]) -> Float[Tensor, "row 3 height width"]:
+        """Return what is left of some of the images beside what is painted; without gradients."""
+        return less(self.images[row], self.painting.rgb[row.cpu()])
 
-    @torch.no_grad()
-    def first(self, count: Int[Tensor, " batch"]) -> Float[Tensor, "batch 3 height width"]:
-        """Return the images of the first ``count`` objects of each."""
-        slot = torch.arange(self.layers.log_weight.shape[1])
-        beyond = (slot >= count[:, None].cpu())[..., None, None]
-        layers = dataclasses.replace(
-            self.layers,
-            log_weight=self.layers.log_weight.masked_fill(beyond, -math.inf),
-            log_transmittance=self.layers.log_transmittance.masked_fill(beyond, 0.0),
-        )
-        rgb = composite(layers, slot[None, : self.painted], self.background).rgb[:, 0]
-        return rgb.movedim(-1, 1).to(self.images.device)
+    @property
+    def shown(self) -> Float[Tensor, "batch 3 height width"]:
+        """The images that are painted."""
+        return self.painting.rgb.movedim(-1, 1).to(self.images.device)
 
 
 def less(
@@ -67,9 +53,3 @@ def less(
     layouts the subtraction takes five times as long.
     """
     return (images.movedim(-3, -1).contiguous() - painted.to(images.device)).movedim(-1, -3)
-
-
-def room_for_layers(batch: int, number: int, image_size: tuple[int, int]) -> Layers:
-    """Return layers of which nothing is known yet."""
-    shape = (batch, number, *image_size)
-    return Layers(torch.empty(*shape, 3), torch.empty(shape), torch.empty(shape))

@@ -8,13 +8,20 @@ from torch import Tensor, nn
 
 from air3d.geometry import rigid_transform
 from air3d.models.attention import paint_patch
-from air3d.models.canvas import Canvas, less, room_for_layers
+from air3d.models.canvas import Canvas, less
 from air3d.models.exposure import Exposure
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.pull_in import Sharpness
 from air3d.models.unrolled import Unrolled
 from air3d.objectives import NO_OBJECT
-from air3d.render import Instances, Layers, behind_objects, render_layers, render_scenes
+from air3d.render import (
+    Instances,
+    Layers,
+    Painting,
+    behind_objects,
+    render_layers,
+    render_scenes,
+)
 from air3d.render.composite import composite, join, prefix_selection, squared_error
 from air3d.render.images import Background
 from air3d.scene import Mesh, MeshBank, RenderSpec, Scenes, SceneSpec, View
@@ -272,14 +279,11 @@ class SceneDecoder(Decoder):
         return render_scenes(spec, self.bank, scenes.to("cpu")).to(device)
 
     @torch.no_grad()
-    def blank(
-        self, images: Float[Tensor, "batch 3 height width"], view: View, number: int
-    ) -> Canvas:
-        """Return canvases for ``number`` objects, with nothing but the background painted."""
-        background = self.background(view)
-        layers = room_for_layers(len(images), number, self.spec.image_size)
-        shown = background if background.ndim > 1 else background.expand(*images.shape[2:], 3)[None]
-        return Canvas(images, view, background, layers, 0, less(images, shown))
+    def blank(self, images: Float[Tensor, "batch 3 height width"], view: View) -> Canvas:
+        """Return canvases with nothing but the background painted."""
+        painting = Painting.blank(len(images), self.spec.image_size, self.background(view))
+        images = images.contiguous(memory_format=torch.channels_last)
+        return Canvas(images, view, painting, torch.zeros(len(images), dtype=torch.int64))
 
     @torch.no_grad()
     def left_over_before(

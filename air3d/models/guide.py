@@ -64,12 +64,12 @@ class Head(nn.Module):
     num_memory: int
     num_evidence: int
 
-    def blank(self, observation: Observation, number: int) -> Canvas | None:
-        """Return canvases for a number of objects, none painted; None where nobody looks."""
+    def blank(self, observation: Observation) -> Canvas | None:
+        """Return canvases with no object painted; None where nobody looks at them."""
         raise NotImplementedError
 
-    def paint(self, canvas: Canvas | None, found: Latents, there: Tensor) -> Canvas | None:
-        """Paint the objects that are ``there`` on the canvases."""
+    def paint(self, canvas: Canvas | None, found: Latents, row: Tensor) -> None:
+        """Paint the objects that were found in some of the images on their canvases."""
         raise NotImplementedError
 
     def look(self, places: Tensor | None, left_over: Tensor | None, state: Tensor) -> Look:
@@ -195,24 +195,26 @@ class Guide(nn.Module):
         every = torch.arange(len(features), device=features.device)
         reached = torch.ones_like(features[:, 0])
         memory = features.new_zeros(len(features), self.head.num_memory)
-        canvas = self.head.blank(observation, self.max_steps)
+        canvas = self.head.blank(observation)
         state = None
         logits, draws = [], []
         for _ in range(self.max_steps):
             state = self.cell(torch.cat([features, memory], dim=1), state)
             row = every[reached >= doubt]
-            left_over = None if canvas is None else canvas.left_over[row]
+            left_over = None if canvas is None else canvas.left_over(row)
             look = self.head.look(encoded[row].map, left_over, state[0][row])
             ruled_out = torch.full_like(reached, -math.inf)
             logits.append(ruled_out.index_copy(0, row, self.presence_logits(look)))
             reached = reached * logits[-1].sigmoid()
+            there = (reached[row] >= doubt).nonzero()[:, 0]
             if not draws:
                 draws.append(draw(observation, look))
-            elif len(there := (reached[row] >= doubt).nonzero()[:, 0]):
+            elif len(there):
                 found = draw(observation[row[there]], look[there])
                 draws.append(replace_rows(draws[-1], row[there], found))
             else:
                 draws.append(draws[-1])
             memory = draws[-1].memory
-            canvas = self.head.paint(canvas, draws[-1], reached >= doubt)
+            if len(there):
+                self.head.paint(canvas, draws[-1], row[there])
         return Unrolled(torch.stack(logits, dim=1), stack_steps(draws), observation.seen, canvas)

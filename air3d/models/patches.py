@@ -58,10 +58,10 @@ class PatchHead(Head):
         nn.init.normal_(where_out.weight, std=0.01)
         nn.init.zeros_(where_out.bias)
 
-    def blank(self, observation: Observation, number: int) -> None:
+    def blank(self, observation: Observation) -> None:
         """Paint nothing: steps go by the recurrent state alone."""
 
-    def paint(self, canvas: None, found: Latents, there: Tensor) -> None:
+    def paint(self, canvas: None, found: Latents, row: Tensor) -> None:
         """Paint nothing."""
 
     def look(self, places: Tensor | None, left_over: Tensor | None, state: Tensor) -> Look:

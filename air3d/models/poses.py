@@ -111,24 +111,22 @@ class PoseHead(Head):
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
 
-    def blank(self, observation: Observation, number: int) -> Canvas:
+    def blank(self, observation: Observation) -> Canvas:
         """Return canvases with the background as the guide believes to see it."""
-        return self.decoder.blank(observation.images, _seen(observation).view, number)
+        return self.decoder.blank(observation.images, _seen(observation).view)
 
     @torch.no_grad()
-    def paint(self, canvas: Canvas | None, found: PoseLatents, there: Tensor) -> Canvas:
+    def paint(self, canvas: Canvas | None, found: PoseLatents, row: Tensor) -> None:
         """Paint each object as what it most probably is."""
         assert canvas is not None
-        row = torch.arange(len(there), device=there.device)
-        identity = found.identity_log_prob.argmax(dim=1)
+        identity = found.identity_log_prob[row].argmax(dim=1)
         one = {
             name: getattr(found, name)[row, identity][:, None]
             for name in ("position", "rotation", "scale", "colour")
         }
         view = canvas.view
-        identity = identity.masked_fill(~there, ABSENT)[:, None]
-        scenes = Scenes(identity, **one, camera=view.camera, light=view.light)
-        return canvas.painted_on(self.decoder.layers(scenes))
+        scenes = Scenes(identity[:, None], **one, camera=view.camera[row], light=view.light[row])
+        canvas.add(self.decoder.layers(scenes), row)
 
     def look(self, places: Tensor | None, left_over: Tensor | None, state: Tensor) -> PoseLook:
         """Search the map for the next object."""

@@ -21,7 +21,8 @@ class Unrolled(Generic[Draw]):
         presence_logits: of q(z_pres_i = 1 | x, z_<i) [B, N].
         latents: the steps' latents, stacked along axis 1.
         seen: the view that it went by; None in 2D.
-        canvas: the objects of all steps, each painted as what it most probably is; None in 2D.
+        canvas: the objects of the steps that were taken, each painted as what it most probably is;
+            None in 2D.
     """
 
     presence_logits: Float[Tensor, "batch step"]

@@ -4,7 +4,8 @@ Two paths share cameras, lights and meanings. The *fused* one is for learning: e
 rasterized once, softly, into a layer (:func:`render_layers`), and layers are merged exactly into
 images (:func:`composite`), so every prefix of a scene and every combination of candidates is
 compositing, not rendering; all faces count and none is stored. :func:`render` does both, and
-:func:`render_with_depth` returns alpha and soft depth beside the colours. The *fragments* path is
+:func:`render_with_depth` returns alpha and soft depth beside the colours; :func:`paint` adds object
+by object. The *fragments* path is
 PyTorch3D's contract, stage by stage: :func:`pack_instances`, :func:`project_faces`,
 :func:`rasterize` (the nearest faces of every pixel), a shading, a blend.
 
@@ -35,7 +36,8 @@ from air3d.render.depth import render_depth
 from air3d.render.fragments import Fragments
 from air3d.render.ground import Ground, checkerboard, ground_layer, plain_ground
 from air3d.render.instances import Instances
-from air3d.render.layers import Composite, Layers
+from air3d.render.layers import Composite, Layers, Painting
+from air3d.render.painting import paint
 from air3d.render.rasterize import rasterize
 from air3d.render.renderer import render, render_layers, render_with_depth
 from air3d.render.scenes import behind_objects, render_scenes
@@ -58,6 +60,7 @@ __all__ = [
     "Instances",
     "Layers",
     "Light",
+    "Painting",
     "Surfaces",
     "UVTexture",
     "ambient_light",
@@ -75,6 +78,7 @@ __all__ = [
     "join",
     "pack_instances",
     "pack_meshes",
+    "paint",
     "phong_shading",
     "plain_ground",
     "point_light",

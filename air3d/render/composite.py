@@ -63,7 +63,7 @@ def composite(
     """
     check_layers(layers, selection)
     check_background(background, layers)
-    return _choose(backend, layers).composite(layers, selection, background)
+    return choose(backend, layers).composite(layers, selection, background)
 
 
 def squared_error(
@@ -86,7 +86,7 @@ def squared_error(
     check_layers(layers, selection)
     check_background(background, layers)
     check_images(images, "images", layers, (len(layers.log_weight),))
-    return _choose(backend, layers).squared_error(layers, selection, background, images)
+    return choose(backend, layers).squared_error(layers, selection, background, images)
 
 
 def visibility(
@@ -101,7 +101,7 @@ def visibility(
         ValueError: as :func:`composite`.
     """
     check_layers(layers, selection)
-    return _choose(backend, layers).visibility(layers, selection)
+    return choose(backend, layers).visibility(layers, selection)
 
 
 def expected_composite(
@@ -143,11 +143,15 @@ def expected_composite(
             "the presence instead"
         )
     check_kind("expected_composite", "layers.colour", layers.colour, presence=presence)
-    return _choose(backend, layers).expected_composite(layers, presence, background)
+    return choose(backend, layers).expected_composite(layers, presence, background)
 
 
-def _choose(backend: str, layers: Layers) -> ModuleType:
-    """Return the module that composites these layers."""
+def choose(backend: str, layers: Layers) -> ModuleType:
+    """Return the module that composites these layers.
+
+    Raises:
+        ValueError: there is no such backend, or it does not fit them.
+    """
     if backend not in BACKENDS:
         raise ValueError(f"composite: backend must be auto, cpu or reference, got {backend!r}")
     on_cpu = layers.colour.device.type == "cpu"

@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from air3d.render.images import Background
+
 OPAQUE = {torch.float32: -20.0, torch.float64: -40.0}
 """The log-transmittance at which a pixel is opaque, by precision: exp of it is lost in rounding."""
 
@@ -99,3 +101,30 @@ class Composite:
     rgb: Float[Tensor, "batch *image height width 3"]
     alpha: Float[Tensor, "batch *image height width"]
     depth: Float[Tensor, "batch *image height width"] | None = None
+
+
+@dataclass(frozen=True)
+class Painting:
+    """Images that objects are painted on; :func:`~air3d.render.paint` changes all but the background.
+
+    Attributes:
+        rgb: the images so far.
+        merged: the layers of the objects so far, merged into one for each image [B, 1, H, W].
+        background: behind them.
+    """
+
+    rgb: Float[Tensor, "batch height width 3"]
+    merged: Layers
+    background: Background
+
+    @classmethod
+    def blank(cls, batch: int, image_size: tuple[int, int], background: Background) -> "Painting":
+        """Return images of the background alone."""
+        merged = Layers(
+            background.new_zeros(batch, 1, *image_size, 3),
+            background.new_full((batch, 1, *image_size), -math.inf),
+            background.new_zeros(batch, 1, *image_size),
+        )
+        background = background.detach()
+        rgb = background.expand(batch, *image_size, 3)
+        return cls(rgb.clone(memory_format=torch.contiguous_format), merged, background)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from air3d.render.checks import check_selection
 from air3d.render.images import Background
-from air3d.render.layers import Composite, Layers
+from air3d.render.layers import Composite, Layers, Painting
 from air3d.render.reference import masked_softmax
 
 
@@ -60,6 +60,21 @@ def expected_composite(
 
     depth = None if images.depth is None else mean(images.depth)
     return Composite(mean(images.rgb), mean(images.alpha), depth)
+
+
+def paint(painting: Painting, layers: Layers, row: Int[Tensor, " row"]) -> None:
+    """Merge one object into each row's layer; see :func:`air3d.render.paint`."""
+    row = row.to(layers.colour.device)
+    merged, added = painting.merged, _select(layers, torch.tensor([[0]]))
+    log_weight = torch.stack([merged.log_weight[row], added.log_weight[:, :, 0]])
+    share = masked_softmax(log_weight, dim=0)[..., None]
+    merged.colour[row] = share[0] * merged.colour[row] + share[1] * added.colour[:, :, 0]
+    merged.log_weight[row] = log_weight.logsumexp(dim=0)
+    merged.log_transmittance[row] += added.log_transmittance[:, :, 0]
+    alpha = -torch.expm1(merged.log_transmittance[row, 0])[..., None]
+    background = painting.background
+    behind = background[row] if background.dim() > 1 and len(background) > 1 else background
+    painting.rgb[row] = merged.colour[row, 0] * alpha + behind * (1.0 - alpha)
 
 
 def _select(layers: Layers, selection: Tensor) -> Layers:
