@@ -30,6 +30,7 @@ def run(
     # Adam's moments of idle units decay into denormal numbers, which cost a CPU 100 cycles each.
     torch.set_flush_denormal(True)
     keep_freed_memory()
+    torch.manual_seed(0)  # what takes no --seed draws the same each time
     warnings.showwarning = lambda message, *_: print(f"{program}: {message}", file=sys.stderr)
     try:
         main(tyro.cli(arguments, description=description, config=(tyro.conf.FlagCreatePairsOff,)))

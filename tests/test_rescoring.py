@@ -9,14 +9,23 @@ from conftest import ROOT
 
 from air3d.data import SceneStream
 from air3d.geometry import yaw_rotation
+from air3d.inference import rescoring
 from air3d.inference.explanations import Explanations, score
 from air3d.inference.proposals import ROTATIONS, propose
-from air3d.inference.rescoring import rescore
+from air3d.inference.rescoring import rescore, surprising
 from air3d.inference.settling import log_likelihood, settle_object
 from air3d.inference.turning import try_lights
 from air3d.models import SceneConfig, build_air
 from air3d.models.rotations import UprightHead
-from air3d.scene import ABSENT, Scenes, View, ViewPrior, load_assets, load_scene
+from air3d.scene import (
+    ABSENT,
+    Scenes,
+    View,
+    ViewPrior,
+    concatenate,
+    load_assets,
+    load_scene,
+)
 
 SMALL = SceneConfig(channels=(4, 4, 4), features=8, state=8, search=4, glimpse_channels=(4, 4, 4))
 
@@ -163,3 +172,25 @@ def test_proposals_are_of_every_kind_and_stand_on_the_plane(model, table):
     assert found.identity.tolist() == [sorted(list(range(number)) * ROTATIONS)] * len(images)
     height = torch.tensor([mesh.rest_height for mesh in model.meshes])[found.identity]
     torch.testing.assert_close(found.position[..., 2], height * found.scale, atol=1e-4, rtol=1e-4)
+
+
+def test_scenes_drawn_anew_win_where_everything_is_wrong(model, table, monkeypatch):
+    images, scenes = table
+    order = torch.arange(len(scenes)).roll(1)
+    wrong = as_explanations(dataclasses.replace(scenes[order], camera=scenes.camera))
+    monkeypatch.setattr(model.guide, "sample", lambda copies: len(copies))
+    monkeypatch.setattr(
+        rescoring, "draw_of", lambda rows: as_explanations(concatenate([scenes] * rows)[:rows])
+    )
+    found = rescore(model, images, wrong, rounds=2)
+    truth = score(model, images, as_explanations(scenes))
+    assert (score(model, images, found) > truth - 1.0).all()
+
+
+def test_noise_is_no_surprise_but_a_few_wrong_pixels_are():
+    torch.manual_seed(0)
+    excess = torch.randn(50, 3, 64, 64).square().mean(dim=1) - 1.0
+    assert not surprising(excess, channels=3).any()
+    excess[0, 20:25, 30:35] += 1.5  # 19 nats of 8,700 that noise leaves
+    excess[1] += 0.06
+    assert surprising(excess, channels=3).nonzero().flatten().tolist() == [0, 1]

@@ -34,9 +34,9 @@ def infer(
     Args:
         model: a trained model.
         images: values in [0, 1], of the model's image size and number of channels.
-        effort: what is done beyond one pass of the guide (3D only). ``samples`` are drawn by
-            torch's global random state. Before refinement the light's azimuths and each object's
-            most probable rotations are tried and the likeliest kept.
+        effort: what is done beyond one pass of the guide (3D only). ``samples`` and the scenes of
+            ``rounds`` are drawn by torch's global random state. Before refinement the light's
+            azimuths and each object's most probable rotations are tried and the likeliest kept.
 
     Raises:
         ValueError: the images do not fit the model, or a 2D model is asked for any effort.

@@ -4,7 +4,8 @@ Climbing log p(x | z) cannot change what is discrete: how many objects there are
 turned to which side. So a round tries whole edits of a scene: at the place of the object that
 explains worst, or where most is left over, the guide is told to look again, and each kind of
 object that it may take for what it sees there is put in, beside what is there or in its stead. The
-likeliest edits climb a little, and the likeliest of all stays.
+likeliest edits climb a little, and the likeliest of all stays. Where edits of one object help no
+more, since two are wrong together, the guide draws whole scenes anew.
 """
 
 import dataclasses
@@ -13,11 +14,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from air3d.geometry import yaw_rotation
-from air3d.inference.explanations import Explanations, join, score
+from air3d.inference.explanations import Explanations, draw_of, join, score
 from air3d.inference.proposals import propose
 from air3d.inference.settling import settle, settle_object
 from air3d.models import Air
@@ -26,13 +27,14 @@ from air3d.render.composite import join as join_layers
 from air3d.render.composite import squared_error, visibility
 from air3d.scene import ABSENT
 
-SURPRISE = 4.0
-"""An image is looked at again where its error exceeds what noise leaves by so many standard
-deviations of that."""
-
 SPREADS = (5, 13)
 """Sides (pixels) of the squares over which errors are averaged before their peak is sought: what
 is missing is as large as an object, what is wrong may be small."""
+
+SURPRISE, LOCAL_SURPRISE = 4.0, 7.0
+"""An image is looked at again where its error, or that of one such square of it, exceeds what noise
+leaves by so many standard deviations of that. Noise alone takes the worst of all squares to 5.5 in
+one image of a hundred; a mug that is turned wrong changes few pixels."""
 
 CLEARED = 0.5
 """What stands nearer than this (of the largest mesh's diameter) to a place is in its way."""
@@ -42,6 +44,15 @@ TRIED = 4
 
 OWN_STEPS, STEPS = 8, 3
 """Of settling before an edit is judged: what is new by itself, then the whole scene."""
+
+DRAWS = 16
+"""Scenes that the guide draws anew in every other round but the first."""
+
+REDRAWN_STEPS = 10
+"""Of settling before a scene drawn anew is judged, which begins farther away than an edited one."""
+
+LAST_STEPS = 6
+"""Of settling where any edit was kept."""
 
 TURNS = 12
 """Turns about z in which the object that is blamed is tried."""
@@ -90,6 +101,8 @@ def rescore(
 ) -> Explanations:
     """Try edits of each scene that leaves too much of its image over; no score ever falls.
 
+    In every other round the guide draws scenes anew, by torch's global random state.
+
     Args:
         model: a 3D model.
         images: of its size.
@@ -98,25 +111,47 @@ def rescore(
     """
     with torch.no_grad():
         encoded = model.guide.encoder(images)
+    edited = torch.zeros(len(images), dtype=torch.bool)
     for number in range(rounds):
         explained = _pruned(model, images, explained)
-        excess, surprise = _left_over(model, images, explained)
-        rows = (surprise > SURPRISE).nonzero()[:, 0]
+        excess = _excess(model, images, explained)
+        rows = surprising(excess, images.shape[1]).nonzero()[:, 0]
         if len(rows) == 0:
             break
+        edited[rows.cpu()] = True
         part = Puzzle(model, images[rows], encoded[rows], explained[rows], excess[rows], number)
-        explained = _replaced(explained, rows, _best_edit(part))
-    return _pruned(model, images, explained)
+        better = _best_redrawn(part) if number % 2 else _best_edit(part)
+        explained = _replaced(explained, rows, better)
+    explained = _pruned(model, images, explained)
+    rows = edited.nonzero()[:, 0].to(images.device)
+    part = explained[rows]
+    scenes = settle(model.scene_decoder, images[rows], part.scenes, LAST_STEPS)
+    return _replaced(explained, rows, part.at(scenes))
 
 
 @torch.no_grad()
-def _left_over(model: Air, images: Tensor, explained: Explanations) -> tuple[Tensor, Tensor]:
-    """Return each image's excess (see :class:`Puzzle`), and how surprising its sum is."""
+def _excess(model: Air, images: Tensor, explained: Explanations) -> Tensor:
+    """Return each image's excess (see :class:`Puzzle`)."""
     error = (images - model.scene_decoder.image(explained.scenes)) / model.scene_decoder.noise_std
-    excess = error.square().mean(dim=1) - 1.0
-    deviation = math.sqrt(2 * images[0].numel()) / images.shape[1]
-    surprise = excess.sum(dim=(1, 2)) / deviation
-    return excess, surprise
+    return error.square().mean(dim=1) - 1.0
+
+
+def surprising(
+    excess: Float[Tensor, "batch height width"], channels: int
+) -> Bool[Tensor, " batch"]:
+    """Return whether noise alone would hardly leave so much of an image, or of a part of it.
+
+    Args:
+        excess: as of a :class:`Puzzle`.
+        channels: of the images.
+    """
+    deviation = math.sqrt(2 / channels)
+    total = excess.sum(dim=(1, 2)) / math.sqrt(excess[0].numel())
+    found = total > SURPRISE * deviation
+    for side in SPREADS:
+        worst = side * _spread(excess, side).flatten(1).amax(dim=1)
+        found |= worst > LOCAL_SURPRISE * deviation
+    return found
 
 
 @torch.no_grad()
@@ -145,6 +180,20 @@ def _best_edit(puzzle: Puzzle) -> Explanations:
     copies = images.repeat(1 + len(edits.scores), 1, 1, 1)
     settled = finalists.at(settle(model.scene_decoder, copies, finalists.scenes, STEPS))
     return _best(_scored(model, copies, settled, len(images)), 1).explained
+
+
+def _best_redrawn(puzzle: Puzzle) -> Explanations:
+    """Let the likeliest of several scenes that the guide draws climb, and see whether they win."""
+    model, images, explained = puzzle.model, puzzle.images, puzzle.explained
+    copies = images.repeat(DRAWS, 1, 1, 1)
+    with torch.no_grad():
+        drawn = _best(_scored(model, copies, draw_of(model.guide.sample(copies)), len(images)), 2)
+    drawn = drawn.explained
+    copies = images.repeat(2, 1, 1, 1)
+    drawn = drawn.at(settle(model.scene_decoder, copies, drawn.scenes, REDRAWN_STEPS))
+    finalists = join([explained, drawn])
+    copies = images.repeat(3, 1, 1, 1)
+    return _best(_scored(model, copies, finalists, len(images)), 1).explained
 
 
 def _best_of_each_count(edits: Edits, explained: Explanations, number: int) -> Edits:
@@ -212,11 +261,15 @@ def _blamed(puzzle: Puzzle) -> Int[Tensor, " batch"]:
     return worst_first.gather(1, turn[:, None])[:, 0]
 
 
+def _spread(excess: Float[Tensor, "batch height width"], side: int) -> Tensor:
+    """Average the excess over a square (pixels) around each pixel, beyond the edges 0."""
+    return torch.nn.functional.avg_pool2d(excess[:, None], side, 1, side // 2)[:, 0]
+
+
 def _peak(excess: Float[Tensor, "batch height width"], side: int) -> Float[Tensor, "batch 2"]:
     """Return the middle of the square (pixels) where most is left over, normalised (x, y)."""
     height, width = excess.shape[1:]
-    spread = torch.nn.functional.avg_pool2d(excess[:, None], side, 1, side // 2)
-    index = spread.flatten(1).argmax(dim=1)
+    index = _spread(excess, side).flatten(1).argmax(dim=1)
     x, y = index % width, index // width
     return torch.stack([(2 * x + 1) / width - 1, (2 * y + 1) / height - 1], dim=1)
 

@@ -105,7 +105,7 @@ class Composite:
 
 @dataclass(frozen=True)
 class Painting:
-    """Images that objects are painted on; :func:`~air3d.render.paint` changes all but the background.
+    """Images that objects are painted on, by :func:`~air3d.render.paint`, in place.
 
     Attributes:
         rgb: the images so far.
