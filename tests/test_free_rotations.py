@@ -106,7 +106,7 @@ def test_one_rotation_of_one_identity_has_the_density_of_all(density):
     rotation, identity = everywhere(20)[:, 0], torch.arange(20) % len(GROUPS)
     wide = repeat(density, 20)
     every = wide.log_prob(rotation[:, None].expand(-1, len(GROUPS), 3, 3))
-    one = wide.log_prob_of(rotation, identity)
+    one = wide.teach(rotation, identity)
     torch.testing.assert_close(one, every[torch.arange(20), identity])
 
 
@@ -128,17 +128,34 @@ def test_bins_lie_evenly_among_what_looks_different(head):
 def test_teaching_finds_a_rotation_at_once(head):
     """Fixed bins leave no plateau: a density that may be anything comes to lie on the truth."""
     torch.manual_seed(3)
-    raw = torch.zeros(1, len(GROUPS), head.size, requires_grad=True)
-    truth = random_rotations((1, len(GROUPS)), torch.Generator().manual_seed(4))
+    number = len(GROUPS)
+    identity, sight = torch.arange(number), torch.eye(3).expand(number, 3, 3)
+    raw = torch.zeros(number, number, head.size, requires_grad=True)
+    truth = random_rotations((number,), torch.Generator().manual_seed(4))
     optimiser = torch.optim.Adam([raw], lr=0.1)
     for _ in range(120):
-        density = head.density(raw, torch.eye(3)[None])
         optimiser.zero_grad()
-        (-density.log_prob(truth).sum()).backward()
+        (-head.density(raw, sight).teach(truth, identity).sum()).backward()
         optimiser.step()
-    found = head.density(raw, torch.eye(3)[None]).modes(1)[0, :, 0]
+    found = head.density(raw, sight).modes(1)[identity, identity, 0]
     for index, group in enumerate(GROUPS.values()):
-        assert math.degrees(float(group.angle(found[index], truth[0, index]))) < 1.0
+        assert math.degrees(float(group.angle(found[index], truth[index]))) < 1.0
+
+
+def test_what_is_taught_is_one_component(head):
+    """The bin's, whatever it weighs; all others learn that they weigh less."""
+    number = len(GROUPS)
+    identity, sight = torch.arange(number), torch.eye(3).expand(number, 3, 3)
+    raw = torch.zeros(number, number, head.size, requires_grad=True)
+    truth = random_rotations((number,), torch.Generator().manual_seed(4))
+    head.density(raw, sight).teach(truth, identity).sum().backward()
+    parts = raw.grad[identity, identity].unflatten(-1, (BINS, 5))
+    assert ((parts[..., 0] > 0).sum(dim=1) == 1).all()
+    assert ((parts[..., 1:] != 0).any(dim=-1).sum(dim=1) <= 1).all()
+    turned = [index for index, group in enumerate(GROUPS.values()) if group.freedom]
+    torch.testing.assert_close(
+        (parts[turned][..., 4] != 0).float().argmax(dim=1), parts[turned][..., 0].argmax(dim=1)
+    )
 
 
 def test_rotations_of_all_components_make_up_the_density(density):

@@ -218,7 +218,7 @@ class Air(nn.Module):
             return torch.zeros_like(presence).index_put((row, step), log_prob)
 
         log_probs = {name: every(log_prob) for name, log_prob in vars(taught).items()}
-        view = viewer.log_prob(encoded.features, told.view)
+        view = viewer.teach(encoded.features, told.view)
         steps = TaughtSteps(presence_logits=presence, **log_probs)
         return sleep_objective(steps, scenes.count, view)
 

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from air3d.geometry import rotation_of, spread_rotations
 from air3d.models.rotations import RotationDensity, RotationHead, SomeRotations
+from air3d.models.tempering import temper_gradient, with_gradient_of
 from air3d.scene import FREE_VOLUME, Mesh, SymmetryGroup
 
 CANDIDATES = 4096
@@ -59,16 +60,35 @@ class FreeDensity(RotationDensity):
         each = [self._log_prob(every, m, rotation[:, m]) for m in range(len(self.groups))]
         return torch.stack(each, dim=1)
 
-    def log_prob_of(
+    def teach(
         self, rotation: Float[Tensor, "batch 3 3"], identity: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Return the log-density of a rotation of one identity each; gradients likewise."""
+        """Return the log-density of a true rotation of a true identity each.
+
+        Gradients teach the component in whose bin the rotation lies (see ``YawMixture``); its
+        share of the density bounds the density from below.
+        """
         log_prob = torch.zeros_like(rotation[:, 0, 0])
         for index in range(len(self.groups)):
             rows = (identity == index).nonzero()[:, 0]
-            found = self._log_prob(rows, index, rotation[rows])
+            found = self._teach(rows, index, rotation[rows])
             log_prob = log_prob.index_put((rows,), found)
         return log_prob
+
+    def _teach(
+        self, rows: Int[Tensor, " row"], index: int, rotation: Float[Tensor, "row 3 3"]
+    ) -> Float[Tensor, " row"]:
+        group, seen = self.groups[index], self.sight[rows].mT @ rotation
+        away = group.angles(self.centres[index].mT @ seen[:, None]).amin(dim=-1)
+        bin_of = away.argmin(dim=-1)
+        part = rows, index, bin_of
+        mean = rotation_of(self.turn[part]) @ self.centres[index, bin_of]
+        angles, std = group.angles(mean.mT @ seen), self.std[part]
+        normal = _log_density(angles[:, None], std[:, None], group)
+        normal = temper_gradient(normal, std[:, None, None])[:, 0]
+        with torch.no_grad():
+            log_prob = self._log_prob(rows, index, rotation)
+        return with_gradient_of(self.log_weight[part] + normal, log_prob)
 
     def _log_prob(
         self, rows: Int[Tensor, " row"], index: int, rotation: Float[Tensor, "row 3 3"]

@@ -233,7 +233,7 @@ class PoseHead(Head):
         return TaughtObjects(
             identity_log_prob=q.identity.log_prob(identity),
             location_log_prob=temper_gradient(location, location_std),
-            rotation_log_prob=q.rotation.log_prob_of(truth.rotation, identity),
+            rotation_log_prob=q.rotation.teach(truth.rotation, identity),
             appearance_log_prob=appearance.sum(dim=-1),
             attention_log_prob=joint.logsumexp(dim=1),
         )

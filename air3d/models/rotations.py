@@ -38,10 +38,13 @@ class RotationDensity:
         """Return the log-density; gradients reach the rotations and the parameters."""
         raise NotImplementedError
 
-    def log_prob_of(
+    def teach(
         self, rotation: Float[Tensor, "batch 3 3"], identity: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Return the log-density of a rotation of one identity each; gradients likewise."""
+        """Return the log-density of a true rotation of a true identity each.
+
+        Gradients teach the component in whose bin the rotation lies (see ``YawMixture``).
+        """
         raise NotImplementedError
 
     def rsample(self) -> Float[Tensor, "batch identity 3 3"]:
@@ -99,14 +102,14 @@ class UprightDensity(RotationDensity):
         self, rotation: Float[Tensor, "batch identity 3 3"]
     ) -> Float[Tensor, "batch identity"]:
         """Return the log-density of the rotations' yaws; whether they tilt is not looked at."""
-        return self.yaw.log_prob(torch.atan2(rotation[..., 1, 0], rotation[..., 0, 0]))
+        return self.yaw.log_prob(_yaw_of(rotation))
 
-    def log_prob_of(
+    def teach(
         self, rotation: Float[Tensor, "batch 3 3"], identity: Int[Tensor, " batch"]
     ) -> Float[Tensor, " batch"]:
-        """Return the log-density of a rotation of one identity each."""
-        every = self.log_prob(rotation[:, None].expand(-1, self.yaw.order.shape[1], 3, 3))
-        return every.gather(1, identity[:, None])[:, 0]
+        """Return the log-density of a true yaw of a true identity each (``YawMixture.teach``)."""
+        row = torch.arange(len(identity), device=identity.device)
+        return self.yaw[row, identity].teach(_yaw_of(rotation))
 
     def rsample(self) -> Float[Tensor, "batch identity 3 3"]:
         """Draw a rotation; gradients as :meth:`YawMixture.rsample` says."""
@@ -124,6 +127,10 @@ class UprightDensity(RotationDensity):
     def with_fixed_weights(self) -> "UprightDensity":
         """Return the density with weights that carry no gradient."""
         return UprightDensity(self.yaw.with_fixed_weights())
+
+
+def _yaw_of(rotation: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch"]:
+    return torch.atan2(rotation[..., 1, 0], rotation[..., 0, 0])
 
 
 class UprightHead(RotationHead):

@@ -1,4 +1,4 @@
-"""Gradients of sharp densities that do not drown the others."""
+"""Gradients by which densities are taught, other than their own."""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -14,4 +14,9 @@ def temper_gradient(
     averaged (geometrically) over its last axis.
     """
     weight = std.detach().log().mean(dim=-1).exp()
-    return log_prob.detach() + weight * (log_prob - log_prob.detach())
+    return with_gradient_of(weight * log_prob, log_prob)
+
+
+def with_gradient_of(source: Float[Tensor, "*batch"], value: Float[Tensor, "*batch"]) -> Tensor:
+    """Return ``value`` with the gradient of ``source`` and not its own."""
+    return value.detach() + (source - source.detach())

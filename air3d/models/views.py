@@ -120,17 +120,17 @@ class ViewHead(nn.Module):
         nothing = torch.zeros_like(view.light.source[:, 0])
         return SeenView(view, coordinates, nothing, nothing)
 
-    def log_prob(
+    def teach(
         self, features: Float[Tensor, "batch feature"], view: View
     ) -> Float[Tensor, " batch"]:
-        """Return log q of a view that is known, gradients tempered (``temper_gradient``).
+        """Return log q of the true view; gradients tempered, those of angles to their bins alone.
 
         The density is that of angles in radians and of the others in half widths of their range.
         """
         posterior = self.posterior(features)
         coordinates = self.prior.coordinates(view)
         linear = (coordinates[:, self.linear] - self.centre) / self.half_width
-        angles = posterior.circular.log_prob(from_first(coordinates[:, self.circular]))
+        angles = posterior.circular.teach(from_first(coordinates[:, self.circular]))
         others = temper_gradient(
             posterior.linear.log_prob(linear), posterior.linear.stddev[..., None]
         )

@@ -1,7 +1,10 @@
 """A density on the circle that can be multi-modal: a mixture of wrapped normals on fixed bins.
 
-A mixture whose modes roam freely stays on a plateau; modes tied to bins do not. A mesh with a
-k-fold symmetry sees only k * yaw, so all its equivalent yaws are one target.
+A mixture whose modes roam freely stays on a plateau; modes tied to bins do not. Nor is a true yaw
+left to whichever component lies near: one that is reached by none but a neighbour's farthest offset
+would stay wrong for ever, as the component that ought to hold it weighs nothing and learns nothing.
+It is the component of the bin that the yaw lies in that learns. A mesh with a k-fold symmetry sees
+only k * yaw, so all its equivalent yaws are one target.
 """
 
 import dataclasses
@@ -11,6 +14,8 @@ from dataclasses import dataclass
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
+
+from air3d.models.tempering import temper_gradient, with_gradient_of
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _CONTINUOUS = 0
@@ -35,6 +40,11 @@ class YawMixture:
     origin: Float[Tensor, "*batch"]
     order: Int[Tensor, "*batch"]
 
+    def __getitem__(self, index: tuple[Int[Tensor, " row"], ...]) -> "YawMixture":
+        """Return the densities of some of the objects."""
+        fields = (getattr(self, field.name) for field in dataclasses.fields(self))
+        return YawMixture(*(value[index] for value in fields))
+
     @classmethod
     def from_raw(
         cls,
@@ -53,12 +63,27 @@ class YawMixture:
     def log_prob(self, yaw: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Return the log-density (1/rad) of yaw; gradients reach yaw and the parameters."""
         folded = (self.order * (yaw - self.origin))[..., None] - self.mean
-        nearest = torch.remainder(folded + math.pi, 2 * math.pi) - math.pi
         turns = 2 * math.pi * torch.tensor([-1.0, 0.0, 1.0], device=yaw.device)
-        z = (nearest[..., None] + turns) / self.std[..., None]
+        z = (_wrap(folded)[..., None] + turns) / self.std[..., None]
         wrapped = (-0.5 * z.square()).logsumexp(dim=-1) - self.std.log() - _LOG_SQRT_2PI
         mixture = (self.log_weight + wrapped).logsumexp(dim=-1)
         return torch.where(self.order == _CONTINUOUS, -math.log(2 * math.pi), mixture)
+
+    def teach(self, yaw: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Return the log-density of a true yaw, with gradients that teach its bin's component.
+
+        Its share of the density bounds the density from below; the normal's gradient is tempered
+        (``temper_gradient``).
+        """
+        bins = self.log_weight.shape[-1]
+        folded = _wrap(self.order * (yaw - self.origin))[..., None]
+        bin_of = ((folded / math.pi + 1) * (bins / 2)).long().clamp(max=bins - 1)
+        mean, std = self.mean.gather(-1, bin_of), self.std.gather(-1, bin_of)
+        z = _wrap(folded - mean) / std
+        normal = temper_gradient(-0.5 * z.square() - std.log(), std[..., None])
+        taught = (self.log_weight.gather(-1, bin_of) + normal)[..., 0]
+        taught = torch.where(self.order == _CONTINUOUS, 0.0, taught)
+        return with_gradient_of(taught, self.log_prob(yaw))
 
     def with_fixed_weights(self) -> "YawMixture":
         """Return the mixture with weights that carry no gradient.
@@ -115,7 +140,12 @@ class YawMixture:
     def _unfold(self, folded: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
         """Return one of the equivalent yaws, in [-pi, pi)."""
         yaw = self.origin + folded / self.order.clamp(min=1)
-        return torch.remainder(yaw + math.pi, 2 * math.pi) - math.pi
+        return _wrap(yaw)
+
+
+def _wrap(angles: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
+    """Return the same angles in [-pi, pi)."""
+    return torch.remainder(angles + math.pi, 2 * math.pi) - math.pi
 
 
 @dataclass(frozen=True)
