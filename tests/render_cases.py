@@ -11,7 +11,7 @@ from conftest import ROOT
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.data import threads
+from air3d import threads
 from air3d.geometry import Camera, look_at, pinhole_intrinsics, rigid_transform
 from air3d.render import (
     Composite,

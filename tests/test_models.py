@@ -20,7 +20,15 @@ from air3d.models.latents import windows_of
 from air3d.models.lessons import lesson
 from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.objectives import count_log_prior, count_log_prob, enumerate_swaps
-from air3d.scene import View, ViewPrior, known_view, load_assets, load_scene, upright_scenes
+from air3d.scene import (
+    ABSENT,
+    View,
+    ViewPrior,
+    known_view,
+    load_assets,
+    load_scene,
+    upright_scenes,
+)
 
 SMALL_SCENE = dataclasses.replace(SMALL, remains=(8, 8))
 SMALL_GLIMPSE = GlimpseConfig(channels=(4, 4, 4), features=32, state=32, code=8, hidden=32)
@@ -412,6 +420,40 @@ def test_painting_object_by_object_leaves_the_noise(laid_table):
             slot = torch.full((len(scenes), 1), count)
             canvas.add(decoder.layers(scenes.pick(slot)), every)
     assert left_over[:, -1].std().item() == pytest.approx(decoder.noise_std, rel=0.03)
+
+
+def test_kept_pictures_show_the_first_objects_alone(laid_table):
+    """A mode may end before its last step: then what was painted after it does not show."""
+    model, batch = laid_table
+    decoder, scenes = model.scene_decoder, batch.scenes
+    canvas = decoder.blank(batch.images, View(scenes.camera, scenes.light))
+    every = torch.arange(len(scenes))
+    for step in range(3):
+        canvas.keep(every[step::2])
+        slot = torch.full((len(scenes), 1), step)
+        canvas.add(decoder.layers(scenes.pick(slot)), every)
+    count = torch.tensor([0, 3, 2, 1, 3, 1, 0, 3])
+    slot = torch.arange(3).expand(len(scenes), 3)
+    expected = decoder.image(scenes.pick(slot.where(slot < count[:, None], ABSENT)))
+    torch.testing.assert_close(canvas.shown_with(count), expected, atol=1e-5, rtol=0.0)
+    with pytest.raises(ValueError, match=r"images \[1\] have no picture"):
+        canvas.shown_with(torch.tensor([0, 0, 2, 1, 3, 1, 0, 3]))
+
+
+def test_a_mode_is_shown_as_it_is_rendered(laid_table):
+    """Whatever a guide says, of counts that are nearly as probable too."""
+    model, batch = laid_table
+    bias = model.guide.presence.bias
+    before = bias.detach().clone()
+    for logit in (-1.0, 0.0, 0.7, 2.0):
+        with torch.no_grad():
+            bias.copy_(torch.tensor([logit]))
+            unrolled = model.mode(batch.images)
+            scenes = mode_of(unrolled).scenes
+            shown = unrolled.canvas.shown_with(scenes.count)
+            expected = model.scene_decoder.image(scenes)
+            bias.copy_(before)
+        torch.testing.assert_close(shown, expected, atol=1e-5, rtol=0.0)
 
 
 def test_a_step_sees_what_the_steps_before_left(laid_table):

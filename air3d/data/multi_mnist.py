@@ -11,8 +11,8 @@ from air3d.data.canvases import CanvasDataset, save_canvases, saved_settings
 from air3d.data.digits import Digits, Split, load_digits
 from air3d.data.errors import DataError
 from air3d.data.record import check_settings
-from air3d.data.threads import one_thread
 from air3d.scene import GlimpseSpec
+from air3d.threads import one_thread
 from air3d.version import __version__
 
 _CHUNK = 256  # canvases at a time: few enough for a processor's cache

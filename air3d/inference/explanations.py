@@ -84,21 +84,6 @@ def mode_of(unrolled: Unrolled[PoseLatents]) -> Explanations:
     return _explanations(unrolled, count, unrolled.latents.identity_log_prob.argmax(dim=-1))
 
 
-@torch.no_grad()
-def image_of_mode(
-    model: Air, unrolled: Unrolled[PoseLatents], mode: Explanations
-) -> Float[Tensor, "batch 3 height width"]:
-    """Return the renders of a mode (:func:`mode_of`): what the guide has painted as it went.
-
-    An image whose mode has fewer objects than the steps that were taken is rendered anew.
-    """
-    canvas = unrolled.canvas
-    assert canvas is not None, "scenes are painted"
-    shown = canvas.shown
-    row = (canvas.painted != mode.scenes.count.cpu()).nonzero()[:, 0].to(shown.device)
-    return shown.index_copy(0, row, model.scene_decoder.image(mode.scenes[row]))
-
-
 def draw_of(unrolled: Unrolled[PoseLatents]) -> Explanations:
     """Draw a count, and each object's identity, by torch's global random state."""
     count = count_log_prob(unrolled.presence_logits).exp().multinomial(1)[:, 0]

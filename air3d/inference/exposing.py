@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.inference.explanations import image_of_mode, mode_of
 from air3d.models import Air
 from air3d.models.exposure import Exposure
+from air3d.objectives import count_log_prob
 
 
 @torch.no_grad()
@@ -16,4 +16,6 @@ def find_exposure(model: Air, images: Float[Tensor, "batch 3 height width"]) -> 
     What the guide sees may be wrong: then there is more noise in what it cannot explain.
     """
     unrolled = model.mode(images)
-    return Exposure.fitted(images, image_of_mode(model, unrolled, mode_of(unrolled)))
+    assert unrolled.canvas is not None, "scenes are painted"
+    count = count_log_prob(unrolled.presence_logits).argmax(dim=1)
+    return Exposure.fitted(images, unrolled.canvas.shown_with(count))

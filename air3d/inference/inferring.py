@@ -1,5 +1,7 @@
 """The one verb: images to scene estimates, with as much effort as is asked for."""
 
+import functools
+
 import torch
 from jaxtyping import Float
 from torch import Tensor
@@ -11,7 +13,6 @@ from air3d.inference.explanations import (
     Explanations,
     choose_likelier,
     draw_of,
-    image_of_mode,
     mode_of,
     score,
 )
@@ -24,6 +25,10 @@ from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.poses import standard_deviations_on_plane
 from air3d.models.unrolled import Unrolled
 from air3d.objectives import count_log_prob
+from air3d.threads import on_threads
+
+WORTH_A_THREAD = 64
+"""Images that a thread of its own is worth while for."""
 
 
 def infer(
@@ -42,17 +47,33 @@ def infer(
         ValueError: the images do not fit the model, or a 2D model is asked for any effort.
     """
     _check(model, images, effort)
-    with torch.no_grad():
-        unrolled = model.mode(images)
+    if effort:
+        return _with_effort(model, images, effort)
+    parts = images.chunk(max(1, min(torch.get_num_threads(), len(images) // WORTH_A_THREAD)))
+    each = on_threads(functools.partial(_in_one_pass, model), parts)
+    return [estimate for some in each for estimate in some]
+
+
+@torch.no_grad()
+def _in_one_pass(model: Air, images: Tensor) -> list[SceneEstimate]:
+    """Return what the guide most probably sees."""
+    unrolled = model.mode(images)
     if isinstance(model.decoder, GlimpseDecoder):
         return _patch_estimates(model.decoder, images, unrolled)
+    assert unrolled.canvas is not None, "scenes are painted"
     explained = mode_of(unrolled)
-    if effort:
-        explained = search(model, images, explained, effort)
-        with torch.no_grad():
-            shown = model.scene_decoder.image(explained.scenes)
-    else:
-        shown = image_of_mode(model, unrolled, explained)
+    shown = unrolled.canvas.shown_with(explained.scenes.count)
+    certainty = _certainty(unrolled, explained)
+    return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
+
+
+def _with_effort(model: Air, images: Tensor, effort: Effort) -> list[SceneEstimate]:
+    """Return what is likeliest of all that is found by searching on from there."""
+    with torch.no_grad():
+        unrolled = model.mode(images)
+    explained = search(model, images, mode_of(unrolled), effort)
+    with torch.no_grad():
+        shown = model.scene_decoder.image(explained.scenes)
     certainty = _certainty(unrolled, explained)
     return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
 

@@ -6,25 +6,43 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from air3d.models.rows import rows_of
 from air3d.render import Layers, Painting, paint
 from air3d.scene import View
 
 
 @dataclass(frozen=True)
+class Kept:
+    """What some of the images looked like before more was painted.
+
+    Attributes:
+        row: which images.
+        painted: how many objects they had.
+        rgb: their pictures.
+    """
+
+    row: Int[Tensor, " row"]
+    painted: Int[Tensor, " row"]
+    rgb: Float[Tensor, "row height width 3"]
+
+
+@dataclass(frozen=True)
 class Canvas:
-    """What was found in each of B images; :meth:`add` changes the painting and its counts.
+    """What was found in each of B images; :meth:`add` and :meth:`keep` change it.
 
     Attributes:
         images: that are looked at.
         view: from where, and under which light, the guide believes.
         painting: the objects that were found; on the CPU, as the renderer is.
         painted: how many they are [B].
+        kept: earlier pictures.
     """
 
     images: Float[Tensor, "batch 3 height width"]
     view: View
     painting: Painting
     painted: Int[Tensor, " batch"]
+    kept: list[Kept]
 
     def add(self, layers: Layers, row: Int[Tensor, " row"]) -> None:
         """Paint one object more on some of the images, [row, 1, height, width]."""
@@ -32,15 +50,32 @@ class Canvas:
         paint(self.painting, layers, row)
         self.painted[row] += 1
 
+    def keep(self, row: Int[Tensor, " row"]) -> None:
+        """Keep the pictures of some of the images as they are now."""
+        row = row.cpu()
+        self.kept.append(Kept(row, self.painted[row], self.painting.rgb.index_select(0, row)))
+
     @torch.no_grad()
     def left_over(self, row: Int[Tensor, " row"]) -> Float[Tensor, "row 3 height width"]:
         """Return what is left of some of the images beside what is painted; without gradients."""
-        return less(self.images[row], self.painting.rgb[row.cpu()])
+        return less(rows_of(self.images, row), self.painting.rgb.index_select(0, row.cpu()))
 
-    @property
-    def shown(self) -> Float[Tensor, "batch 3 height width"]:
-        """The images that are painted."""
-        return self.painting.rgb.movedim(-1, 1).to(self.images.device)
+    def shown_with(self, count: Int[Tensor, " batch"]) -> Float[Tensor, "batch 3 height width"]:
+        """Return the pictures with each image's first objects alone.
+
+        Raises:
+            ValueError: an image was never painted with so many, or that picture was not kept.
+        """
+        count = count.cpu()
+        rgb, found = self.painting.rgb.clone(), self.painted == count
+        for kept in self.kept:
+            wanted = kept.painted == count[kept.row]
+            rgb[kept.row[wanted]] = kept.rgb[wanted]
+            found[kept.row[wanted]] = True
+        if not found.all():
+            missing = found.logical_not().nonzero()[:, 0].tolist()
+            raise ValueError(f"shown_with: images {missing} have no picture with so many objects")
+        return rgb.movedim(-1, 1).to(self.images.device)
 
 
 def less(

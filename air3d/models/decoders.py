@@ -41,7 +41,10 @@ def _summed_squares(
     images: Float[Tensor, "batch channel height width"],
     means: Float[Tensor, "batch hypothesis channel height width"],
 ) -> Float[Tensor, "batch hypothesis"]:
-    return (means - images[:, None]).square().flatten(2).sum(dim=2)
+    # In the renderers' memory layout, and multiplied with itself without a further image.
+    wanted = images.movedim(1, -1).contiguous()[:, None]
+    missing = (means.movedim(2, -1) - wanted).flatten(2)
+    return (missing[..., None, :] @ missing[..., None])[..., 0, 0]
 
 
 def _gaussian_log_density(
@@ -283,7 +286,7 @@ class SceneDecoder(Decoder):
         """Return canvases with nothing but the background painted."""
         painting = Painting.blank(len(images), self.spec.image_size, self.background(view))
         images = images.contiguous(memory_format=torch.channels_last)
-        return Canvas(images, view, painting, torch.zeros(len(images), dtype=torch.int64))
+        return Canvas(images, view, painting, torch.zeros(len(images), dtype=torch.int64), [])
 
     @torch.no_grad()
     def left_over_before(

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor, nn
 
+from air3d.models.rows import rows_of
+
 CONTRAST = 8.0
 """By how much the first layer of a network that looks at scenes multiplies contrasts at first."""
 
@@ -27,7 +29,7 @@ class Encoded:
 
     def __getitem__(self, rows: Shaped[Tensor, " row"]) -> "Encoded":
         """Return some of the images."""
-        return Encoded(self.features[rows], None if self.map is None else self.map[rows])
+        return Encoded(self.features[rows], None if self.map is None else rows_of(self.map, rows))
 
 
 class Convolutions(nn.Sequential):

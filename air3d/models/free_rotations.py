@@ -16,7 +16,7 @@ from torch import Tensor
 
 from air3d.geometry import rotation_of, spread_rotations
 from air3d.models.rotations import RotationDensity, RotationHead, SomeRotations
-from air3d.models.tempering import temper_gradient, with_gradient_of
+from air3d.models.tempering import with_gradient_of
 from air3d.scene import FREE_VOLUME, Mesh, SymmetryGroup
 
 CANDIDATES = 4096
@@ -84,8 +84,7 @@ class FreeDensity(RotationDensity):
         part = rows, index, bin_of
         mean = rotation_of(self.turn[part]) @ self.centres[index, bin_of]
         angles, std = group.angles(mean.mT @ seen), self.std[part]
-        normal = _log_density(angles[:, None], std[:, None], group)
-        normal = temper_gradient(normal, std[:, None, None])[:, 0]
+        normal = _log_density(angles[:, None], std[:, None], group)[:, 0]
         with torch.no_grad():
             log_prob = self._log_prob(rows, index, rotation)
         return with_gradient_of(self.log_weight[part] + normal, log_prob)

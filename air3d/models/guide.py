@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from air3d.models.canvas import Canvas
 from air3d.models.encoder import Encoded
 from air3d.models.latents import Latents, replace_rows, stack_steps
+from air3d.models.rows import rows_of
 from air3d.models.unrolled import Draw, Unrolled
 from air3d.models.views import SeenView, ViewHead
 
@@ -33,7 +34,7 @@ class Observation:
 
     def __getitem__(self, rows: Int[Tensor, " row"]) -> "Observation":
         """Return some of the images, as often as they are named."""
-        return Observation(self.images[rows], self.seen and self.seen[rows])
+        return Observation(rows_of(self.images, rows), self.seen and self.seen[rows])
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,8 @@ class Head(nn.Module):
         """Return canvases with no object painted; None where nobody looks at them."""
         raise NotImplementedError
 
-    def paint(self, canvas: Canvas | None, found: Latents, row: Tensor) -> None:
-        """Paint the objects that were found in some of the images on their canvases."""
+    def paint(self, canvas: Canvas, found: Latents, row: Tensor) -> None:
+        """Paint the objects that were found in some of the images, where there are canvases."""
         raise NotImplementedError
 
     def look(self, places: Tensor | None, left_over: Tensor | None, state: Tensor) -> Look:
@@ -145,14 +146,15 @@ class Guide(nn.Module):
             draw: what draws an object; it is given the head's own kind of look.
         """
         row = torch.arange(len(images), device=images.device).repeat_interleave(draws)
-        encoded, images = self.encoder(images)[row], images[row]
+        encoded, images = self.encoder(images)[row], rows_of(images, row)
         seen = self.viewer.sample(encoded.features) if self.viewer else None
         return self._unroll(encoded, Observation(images, seen), draw)
 
     def mode(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
         """Take each step's mode given the view's mode and the objects before it.
 
-        An image's steps end where a further object is less probable than ``DOUBT``.
+        An image's steps end where a further object is less probable than ``DOUBT``. The canvas
+        keeps what an image looks like after as many steps as are most probable.
         """
         encoded = self.encoder(images)
         seen = self.viewer.mode(encoded.features) if self.viewer else None
@@ -205,7 +207,8 @@ class Guide(nn.Module):
             look = self.head.look(encoded[row].map, left_over, state[0][row])
             ruled_out = torch.full_like(reached, -math.inf)
             logits.append(ruled_out.index_copy(0, row, self.presence_logits(look)))
-            reached = reached * logits[-1].sigmoid()
+            going_on = logits[-1].sigmoid()
+            ended, reached = reached * (1 - going_on), reached * going_on
             there = (reached[row] >= doubt).nonzero()[:, 0]
             if not draws:
                 draws.append(draw(observation, look))
@@ -215,6 +218,22 @@ class Guide(nn.Module):
             else:
                 draws.append(draws[-1])
             memory = draws[-1].memory
-            if len(there):
+            if canvas is not None and len(there):
+                if doubt:
+                    canvas.keep(_may_have_ended(row[there], ended, reached, self.max_steps))
                 self.head.paint(canvas, draws[-1], row[there])
         return Unrolled(torch.stack(logits, dim=1), stack_steps(draws), observation.seen, canvas)
+
+
+def _may_have_ended(
+    row: Int[Tensor, " row"],
+    ended: Float[Tensor, " batch"],
+    reached: Float[Tensor, " batch"],
+    max_steps: int,
+) -> Int[Tensor, " some"]:
+    """Return the rows of which no later count need be more probable than to end here.
+
+    The probability of later counts is shared by less than ``max_steps`` of them; twice as many
+    leave room for rounding.
+    """
+    return row[2 * max_steps * ended[row] >= reached[row]]

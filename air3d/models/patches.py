@@ -9,7 +9,7 @@ from torch.distributions import Normal, kl_divergence
 
 from air3d.models.attention import read_glimpse
 from air3d.models.guide import Head, Look, Observation
-from air3d.models.latents import Latents, PatchLatents, windows_of
+from air3d.models.latents import PatchLatents, windows_of
 
 
 @dataclass(frozen=True)
@@ -59,10 +59,7 @@ class PatchHead(Head):
         nn.init.zeros_(where_out.bias)
 
     def blank(self, observation: Observation) -> None:
-        """Paint nothing: steps go by the recurrent state alone."""
-
-    def paint(self, canvas: None, found: Latents, row: Tensor) -> None:
-        """Paint nothing."""
+        """Give no canvas: steps go by the recurrent state alone."""
 
     def look(self, places: Tensor | None, left_over: Tensor | None, state: Tensor) -> Look:
         """Take the state for all there is to see."""

@@ -123,7 +123,9 @@ class ViewHead(nn.Module):
     def teach(
         self, features: Float[Tensor, "batch feature"], view: View
     ) -> Float[Tensor, " batch"]:
-        """Return log q of the true view; gradients tempered, those of angles to their bins alone.
+        """Return log q of the true view, with gradients that teach it.
+
+        Angles on the circle teach the bins that they lie in; the others' gradients are tempered.
 
         The density is that of angles in radians and of the others in half widths of their range.
         """

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.models.tempering import temper_gradient, with_gradient_of
+from air3d.models.tempering import with_gradient_of
 
 _LOG_SQRT_2PI = 0.5 * math.log(2 * math.pi)
 _CONTINUOUS = 0
@@ -72,17 +72,15 @@ class YawMixture:
     def teach(self, yaw: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Return the log-density of a true yaw, with gradients that teach its bin's component.
 
-        Its share of the density bounds the density from below; the normal's gradient is tempered
-        (``temper_gradient``).
+        Its share of the density bounds the density from below.
         """
         bins = self.log_weight.shape[-1]
         folded = _wrap(self.order * (yaw - self.origin))[..., None]
         bin_of = ((folded / math.pi + 1) * (bins / 2)).long().clamp(max=bins - 1)
         mean, std = self.mean.gather(-1, bin_of), self.std.gather(-1, bin_of)
         z = _wrap(folded - mean) / std
-        normal = temper_gradient(-0.5 * z.square() - std.log(), std[..., None])
-        taught = (self.log_weight.gather(-1, bin_of) + normal)[..., 0]
-        taught = torch.where(self.order == _CONTINUOUS, 0.0, taught)
+        share = self.log_weight.gather(-1, bin_of) - 0.5 * z.square() - std.log()
+        taught = torch.where(self.order == _CONTINUOUS, 0.0, share[..., 0])
         return with_gradient_of(taught, self.log_prob(yaw))
 
     def with_fixed_weights(self) -> "YawMixture":

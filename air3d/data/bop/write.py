@@ -26,7 +26,6 @@ from air3d.data.bop.models import write_models
 from air3d.data.disturbances import UNDISTURBED, Disturbances
 from air3d.data.errors import DataError
 from air3d.data.record import claim
-from air3d.data.threads import one_thread
 from air3d.files import (
     file_digest,
     remove,
@@ -36,6 +35,7 @@ from air3d.files import (
     write_atomically,
 )
 from air3d.scene import SceneSpec
+from air3d.threads import one_thread
 from air3d.version import __version__
 
 Layout = Literal["webdataset", "scenewise"]

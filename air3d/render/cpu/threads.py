@@ -1,19 +1,16 @@
-"""Threads that run kernels, survive a fork, and stay out of the way of torch's own."""
+"""Run kernels over ranges of their items, on threads."""
 
-import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from air3d.threads import executor
+
 # More chunks than threads, because items differ in cost; a chunk costs some tens of microseconds.
 _CHUNKS_PER_THREAD = 4
-
-_pool: ThreadPoolExecutor | None = None
-_pool_size = 0
 
 
 def arrays(*tensors: Tensor) -> list[np.ndarray]:
@@ -40,25 +37,7 @@ def for_ranges(
         return
     chunks = min(count, threads * chunks_per_thread)
     bounds = [count * chunk // chunks for chunk in range(chunks + 1)]
-    executor = _executor(threads)
-    futures = [executor.submit(kernel, start, stop, *arguments) for start, stop in pairwise(bounds)]
+    submit = executor(threads).submit
+    futures = [submit(kernel, start, stop, *arguments) for start, stop in pairwise(bounds)]
     for future in futures:
         future.result()
-
-
-def _executor(threads: int) -> ThreadPoolExecutor:
-    """Return the process's threads, made anew when torch's number of threads has changed."""
-    global _pool, _pool_size
-    if _pool is None or _pool_size != threads:
-        _pool, _pool_size = ThreadPoolExecutor(threads, "air3d-render"), threads
-    return _pool
-
-
-def _forget_threads() -> None:
-    """Drop the executor in a forked child, which inherits it but not its threads."""
-    global _pool
-    _pool = None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_threads)
