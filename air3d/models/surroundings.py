@@ -12,7 +12,9 @@ class Surroundings(nn.Module):
     """The unknowns of a view as inputs of a network; none where the view is known.
 
     Angles about z count from the line of sight, so that they mean the same wherever the camera
-    stands; a camera's azimuth then says nothing. The other numbers are scaled to [-1, 1].
+    stands; a camera's azimuth then says nothing. The other numbers are scaled to [-1, 1]. A light's
+    unknown azimuth is left out: the whole image hardly tells it, so that to be told it by the
+    teacher and to guess it later are two things, and an object's own glimpse shows it.
 
     Attributes:
         size: how many inputs there are.
@@ -33,7 +35,8 @@ class Surroundings(nn.Module):
         high = torch.tensor([side.high for side in ranges])
         self.register_buffer("centre", 0.5 * (low + high), persistent=False)
         self.register_buffer("half_width", 0.5 * (high - low), persistent=False)
-        self.size = len(self.linear) + 2 if unknowns else 0
+        lit_from = not any(unknown.name == "light_azimuth" for unknown in unknowns)
+        self.size = len(self.linear) + 2 * lit_from if unknowns else 0
 
     def forward(
         self, seen: SeenView, sight: Float[Tensor, " batch"]
