@@ -28,7 +28,7 @@ def check_taught_as_drawn(head: PoseHead, observation: Observation, look: PoseLo
     camera, number = observation.seen.view.camera, len(observation.images)
     drawn = head.mode(observation, look)
     centre = look.search.at(look.search.mode())
-    windows = head.posterior(observation, centre, look.state).windows
+    windows = head.look_twice(observation, centre, look.state).windows
     for k in range(3):
         truth = TrueObjects(
             torch.full((number,), k),

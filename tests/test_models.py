@@ -255,7 +255,7 @@ def test_the_mode_ends_where_no_object_is_left(crowd, monkeypatch):
     torch.manual_seed(7)
     state = dict(guide.presence.state_dict())
     torch.nn.init.normal_(guide.presence.weight, std=3.0)
-    torch.nn.init.constant_(guide.presence.bias, -1.0)
+    torch.nn.init.constant_(guide.presence.bias, -3.0)
     with torch.no_grad():
         some = model.mode(batch.images)
         monkeypatch.setattr("air3d.models.guide.DOUBT", 0.0)

@@ -14,6 +14,7 @@ from air3d.models.decoders import Decoder, GlimpseDecoder, PatchDecoder, SceneDe
 from air3d.models.encoder import FlatEncoder, MapEncoder, halvings_to_map, raise_contrast
 from air3d.models.exposure import Exposure
 from air3d.models.free_rotations import FreeHead
+from air3d.models.glimpses import GlimpseSize
 from air3d.models.guide import Guide, Observation
 from air3d.models.lessons import lesson
 from air3d.models.patches import PatchHead, PatchPrior
@@ -73,8 +74,10 @@ class SceneConfig:
         features, state: widths of the image's features and of the recurrent state.
         search: channels of the map in which objects are searched.
         remains: channels of the layers that look at what is left of the image, one halving each.
-        glimpse_size: side of a glimpse, pixels.
+        glimpse_size: side of an object's first glimpse, pixels.
         glimpse_channels: of the glimpse's encoder, one halving each.
+        closer_size, closer_channels: the same of the second glimpse, which is as large as the
+            object.
         hidden: width of the head's hidden layers.
         yaw_bins: components of the density of upright objects' yaw.
         rotation_bins: components of the density of the rotation of objects that turn freely.
@@ -87,6 +90,8 @@ class SceneConfig:
     remains: tuple[int, ...] = (16, 32, 32)
     glimpse_size: int = 32
     glimpse_channels: tuple[int, ...] = (32, 64, 128)
+    closer_size: int = 24
+    closer_channels: tuple[int, ...] = (32, 64)
     hidden: int = 256
     yaw_bins: int = 24
     rotation_bins: int = 96
@@ -283,8 +288,8 @@ def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -
         decoder,
         search,
         _rotation_head(spec, config, meshes),
-        glimpse_size=config.glimpse_size,
-        channels=config.glimpse_channels,
+        glimpse=GlimpseSize(config.glimpse_size, config.glimpse_channels),
+        closer=GlimpseSize(config.closer_size, config.closer_channels),
         hidden=config.hidden,
         state_size=config.state,
     )

@@ -51,11 +51,33 @@ class TaughtObjects:
 
 
 @dataclass(frozen=True)
+class Aim:
+    """What a first glimpse takes for an object, by which the second glimpse is read.
+
+    Attributes:
+        windows: where the first glimpse was read.
+        features: what it shows.
+        identity: what the object may be.
+        place: where it may be, a normal density in the windows' coordinates [B, 2].
+    """
+
+    windows: Windows
+    features: Float[Tensor, "batch feature"]
+    identity: Categorical
+    place: MultivariateNormal
+
+    @property
+    def centre(self) -> Float[Tensor, "batch 2"]:
+        """Where the object most probably is, normalised pixels within the image."""
+        return (self.windows.centre + self.place.mean * self.windows.half_side).clamp(-1, 1)
+
+
+@dataclass(frozen=True)
 class PosePosterior:
     """q(identity, place, rotation, appearance | x, view) of one object, for each of M identities.
 
     Attributes:
-        windows: where the glimpse was read.
+        windows: where the second glimpse was read.
         identity: q(k | x).
         place: normal density in the window's coordinates [B, M, 2].
         rotation: density of the rotation [B, M].

@@ -1,7 +1,9 @@
 """The 3D head of the guide: which mesh, where on its plane, and how turned.
 
 The recurrent state searches the image's map for the object; a glimpse is read there, its size
-normalised by depth; the glimpse decides identity, place, rotation, scale and colour. Place is a
+normalised by depth; it says roughly what stands where, and a second glimpse, as large as that and
+in the middle of it, decides identity, place, rotation, scale and colour: what is small is seen
+large, and an error of place is the same share of any object. Place is a
 normal density in the image, where errors look alike everywhere, carried to the plane by the camera;
 rotation is counted from the line of sight, so that the same glimpse means the same everywhere.
 """
@@ -9,7 +11,7 @@ rotation is counted from the line of sight, so that the same glimpse means the s
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.distributions import Categorical, MultivariateNormal
 
@@ -22,13 +24,13 @@ from air3d.geometry import (
     unproject_to_plane,
 )
 from air3d.models.appearance import Appearance
-from air3d.models.attention import Windows, read_glimpse
+from air3d.models.attention import Windows
 from air3d.models.canvas import Canvas
 from air3d.models.decoders import SceneDecoder
-from air3d.models.encoder import conv_encoder, raise_contrast
+from air3d.models.glimpses import GlimpseEncoder, GlimpseSize
 from air3d.models.guide import Head, Look, Observation
 from air3d.models.latents import PoseLatents, TurnedLatents
-from air3d.models.pose_posterior import PosePosterior, TaughtObjects, TrueObjects
+from air3d.models.pose_posterior import Aim, PosePosterior, TaughtObjects, TrueObjects
 from air3d.models.rotations import RotationHead
 from air3d.models.search import PlaceMixture, Search
 from air3d.models.surroundings import Surroundings
@@ -37,7 +39,11 @@ from air3d.models.views import SeenView
 from air3d.scene import ABSENT, ScenePrior, Scenes
 
 GLIMPSE_MARGIN = 1.5
-"""Side of the glimpse in diameters of the largest mesh."""
+"""Side of a glimpse in diameters: of the largest mesh, then of the one that is seen."""
+
+
+PLACE_SIZE = 5
+"""Numbers that tell a density of a place."""
 
 
 @dataclass(frozen=True)
@@ -59,14 +65,15 @@ class PoseHead(Head):
         decoder: of the scene file and its M meshes; paints what was found.
         search: says where to look.
         rotations: reads densities of rotation.
-        glimpse_size: side of the glimpse, pixels.
-        channels: of the glimpse's encoder, one halving each.
+        glimpse: size of the first glimpse, and channels of its encoder, one halving each.
+        closer: the same of the second.
         hidden: width of the hidden layers.
         state_size: width of the guide's recurrent state.
     """
 
     rest_height: Tensor
     half_image: Tensor
+    radius: Tensor
 
     def __init__(
         self,
@@ -75,8 +82,8 @@ class PoseHead(Head):
         search: Search,
         rotations: RotationHead,
         *,
-        glimpse_size: int,
-        channels: tuple[int, ...],
+        glimpse: GlimpseSize,
+        closer: GlimpseSize,
         hidden: int,
         state_size: int,
     ):
@@ -84,22 +91,25 @@ class PoseHead(Head):
         spec, meshes = decoder.spec, decoder.bank.meshes
         self.prior = prior
         self.decoder = decoder
-        self.glimpse_size = glimpse_size
         self.num_identities = len(meshes)
         self.num_memory = self.num_identities + 2
-        self.glimpse_radius = 0.5 * GLIMPSE_MARGIN * max(mesh.diameter for mesh in meshes)
+        radius = 0.5 * GLIMPSE_MARGIN * torch.tensor([mesh.diameter for mesh in meshes])
         self.surroundings = Surroundings(prior.view)
         self.appearance = Appearance(prior)
         self.search = search
         self.rotations = rotations
         self.num_evidence = search.num_evidence
-        self.glimpse = conv_encoder(
-            spec.num_channels, (glimpse_size, glimpse_size), channels, hidden
+        self.glimpse = GlimpseEncoder(spec, glimpse, hidden)
+        self.closer = GlimpseEncoder(spec, closer, hidden)
+        around = 4 + self.surroundings.size + state_size
+        self.aim = nn.Sequential(
+            nn.Linear(hidden + around, hidden),
+            nn.ReLU(),
+            nn.Linear(hidden, self.num_identities + PLACE_SIZE),
         )
-        raise_contrast(self.glimpse, spec.background)
-        self.sizes = [1, 5, rotations.size, 2 * self.appearance.size]
+        self.sizes = [1, PLACE_SIZE, rotations.size, 2 * self.appearance.size]
         self.tell = nn.Sequential(
-            nn.Linear(hidden + 4 + self.surroundings.size + state_size, hidden),
+            nn.Linear(2 * hidden + self.num_identities + around, hidden),
             nn.ReLU(),
             nn.Linear(hidden, self.num_identities * sum(self.sizes)),
         )
@@ -107,6 +117,7 @@ class PoseHead(Head):
         constants = {
             "rest_height": prior.rest_height,
             "half_image": torch.tensor([width / 2, height / 2]),
+            "radius": radius,
         }
         for name, value in constants.items():
             self.register_buffer(name, value, persistent=False)
@@ -133,35 +144,71 @@ class PoseHead(Head):
         search, evidence = self.search(places, left_over, state)
         return PoseLook(state, evidence, search)
 
+    def take_aim(
+        self,
+        observation: Observation,
+        centre: Float[Tensor, "batch 2"],
+        state: Float[Tensor, "batch state"],
+    ) -> Aim:
+        """Glance at a coarse place in the image (normalised pixels), for the object near there.
+
+        The guide's ``state`` knows what the objects before it were.
+        """
+        images, seen = observation.images, _seen(observation)
+        windows, sight = self._window(centre.clamp(-1, 1), self.radius.amax(), seen.view.camera)
+        features = self.glimpse(images, windows)
+        around = self._around(seen, windows, sight, state)
+        out = self.aim(torch.cat([features, around], dim=1))
+        what, where = out.split([self.num_identities, PLACE_SIZE], dim=1)
+        identity = Categorical(logits=what, validate_args=False)
+        return Aim(windows, features, identity, _place(where))
+
     def posterior(
+        self,
+        observation: Observation,
+        aim: Aim,
+        centre: Float[Tensor, "batch 2"],
+        state: Float[Tensor, "batch state"],
+    ) -> PosePosterior:
+        """Return q of an object that was glanced at, from a closer look at ``centre``."""
+        images, seen = observation.images, _seen(observation)
+        guess = aim.identity.logits.argmax(dim=1)
+        windows, sight = self._window(centre, self.radius[guess], seen.view.camera)
+        known = nn.functional.one_hot(guess, self.num_identities)
+        around = self._around(seen, windows, sight, state)
+        closer = self.closer(images, windows)
+        out = self.tell(torch.cat([aim.features, closer, known, around], dim=1))
+        out = out.unflatten(1, (self.num_identities, sum(self.sizes)))
+        logits, place, rotation, appearance = out.split(self.sizes, dim=-1)
+        return PosePosterior(
+            windows=windows,
+            identity=Categorical(logits=logits[..., 0], validate_args=False),
+            place=_place(place),
+            rotation=self.rotations.density(rotation, sight),
+            appearance=self.appearance.posterior(appearance),
+        )
+
+    def look_twice(
         self,
         observation: Observation,
         centre: Float[Tensor, "batch 2"],
         state: Float[Tensor, "batch state"],
     ) -> PosePosterior:
-        """Return q of the object at a coarse place in the image (normalised pixels).
+        """Take aim at a coarse place, then return q from a closer look at what is there."""
+        aim = self.take_aim(observation, centre, state)
+        return self.posterior(observation, aim, aim.centre, state)
 
-        The guide's ``state`` knows what the objects before it were.
-        """
-        images, seen = observation.images, _seen(observation)
-        windows, sight = self._window(centre.clamp(-1, 1), seen.view.camera)
-        features = self.glimpse(read_glimpse(images, windows, self.glimpse_size))
+    def _around(
+        self,
+        seen: SeenView,
+        windows: Windows,
+        sight: Float[Tensor, "batch 3 3"],
+        state: Float[Tensor, "batch state"],
+    ) -> Float[Tensor, "batch context"]:
+        """Return what is known beside a glimpse."""
         azimuth = sight_azimuths(sight)
         direction = [azimuth[:, None].cos(), azimuth[:, None].sin()]
-        around = self.surroundings(seen, azimuth)
-        context = torch.cat([features, windows.centre, *direction, around, state], 1)
-        out = self.tell(context).unflatten(1, (self.num_identities, sum(self.sizes)))
-        logits, place, rotation, appearance = out.split(self.sizes, dim=-1)
-        scale = nn.functional.softplus(place[..., 2:4] - 2.0) + 3e-3
-        tril = torch.diag_embed(scale)
-        tril[..., 1, 0] = place[..., 4] * scale[..., 1]
-        return PosePosterior(
-            windows=windows,
-            identity=Categorical(logits=logits[..., 0], validate_args=False),
-            place=MultivariateNormal(place[..., :2], scale_tril=tril, validate_args=False),
-            rotation=self.rotations.density(rotation, sight),
-            appearance=self.appearance.posterior(appearance),
-        )
+        return torch.cat([windows.centre, *direction, self.surroundings(seen, azimuth), state], 1)
 
     def sample(self, observation: Observation, look: PoseLook) -> PoseLatents:
         """Draw latents for every identity; gradients as their densities say.
@@ -169,14 +216,14 @@ class PoseHead(Head):
         So is the component of the search where the glimpse is read, but that is no latent: a
         bound on log p(x) holds whatever the component.
         """
-        q = self.posterior(observation, look.search.at(look.search.sample()), look.state)
+        q = self.look_twice(observation, look.search.at(look.search.sample()), look.state)
         drawn = q.place.rsample(), q.rotation.rsample(), q.appearance.rsample()
         return self._latents(q, _seen(observation), *drawn)
 
     def sample_turned(self, observation: Observation, look: PoseLook, turns: int) -> TurnedLatents:
         """Draw latents for every identity, in several rotations each; gradients likewise."""
         seen = _seen(observation)
-        q = self.posterior(observation, look.search.at(look.search.sample()), look.state)
+        q = self.look_twice(observation, look.search.at(look.search.sample()), look.state)
         place, unit = q.place.rsample(), q.appearance.rsample()
         rotation = q.rotation.rsample()
         latents = self._latents(q, seen, place, rotation, unit)
@@ -202,23 +249,24 @@ class PoseHead(Head):
         centre: Float[Tensor, "batch 2"],
         state: Float[Tensor, "batch state"],
     ) -> PoseLatents:
-        """Take the most probable latents of every identity at a place (see :meth:`posterior`)."""
-        q = self.posterior(observation, centre, state)
+        """Take the most probable latents of every identity at a place (see :meth:`look_twice`)."""
+        q = self.look_twice(observation, centre, state)
         modes = q.place.mean, q.rotation.modes(1)[:, :, 0], q.appearance.mean
         return self._latents(q, _seen(observation), *modes)
 
     def teach(self, observation: Observation, look: PoseLook, truth: TrueObjects) -> TaughtObjects:
         """Score true objects, one for each image.
 
-        The glimpse is read at the component of the search that the truth most likely came from:
-        log q of both bounds log q of the place from below. The component's place is taught by its
-        own term, so the others do not move it.
+        The first glimpse is read at the component of the search that the truth most likely came
+        from: log q of both bounds log q of the place from below. Where glimpses are read is taught
+        by terms of its own, so the others do not move it.
         """
         camera = _seen(observation).view.camera
         normalised = self.normalised_pixels(camera, truth.position)
         joint = look.search.joint_log_prob(normalised)
         component = joint.argmax(dim=1)
-        q = self.posterior(observation, look.search.at(component).detach(), look.state)
+        aim = self.take_aim(observation, look.search.at(component).detach(), look.state)
+        q = self.posterior(observation, aim, aim.centre.detach(), look.state)
         row, identity = torch.arange(len(component), device=component.device), truth.identity
         place = (normalised - q.windows.centre) / q.windows.half_side
         repeated = place[:, None].expand(-1, self.num_identities, 2)
@@ -234,7 +282,7 @@ class PoseHead(Head):
             location_log_prob=temper_gradient(location, location_std),
             rotation_log_prob=q.rotation.teach(truth.rotation, identity),
             appearance_log_prob=appearance.sum(dim=-1),
-            attention_log_prob=joint.logsumexp(dim=1),
+            attention_log_prob=joint.logsumexp(dim=1) + _taught_aim(aim, identity, normalised),
         )
 
     @torch.no_grad()
@@ -248,7 +296,7 @@ class PoseHead(Head):
         row, step = (scenes.identity != ABSENT).nonzero(as_tuple=True)
         centre = self.normalised_pixels(scenes.camera[row], scenes.position[row, step])
         part = observation[row]
-        q = self.posterior(part, centre.clamp(-1, 1), states[row, step])
+        q = self.look_twice(part, centre.clamp(-1, 1), states[row, step])
         drawn = q.place.rsample(), q.rotation.rsample(), q.appearance.rsample()
         latents, identity = self._latents(q, _seen(part), *drawn), q.identity.sample()
         index = torch.arange(len(row), device=row.device), identity
@@ -322,13 +370,35 @@ class PoseHead(Head):
         height = self.rest_height.mean().expand(len(centre), 1)
         return unproject_to_plane(camera, pixels, height)[:, 0]
 
-    def _window(self, centre: Float[Tensor, "batch 2"], camera: Camera) -> tuple[Windows, Tensor]:
-        """Return the window around a place in the image, and the axes of its line of sight."""
-        depth = self.depth_at(centre, camera)[:, None]
+    def _window(
+        self, centre: Float[Tensor, "batch 2"], radius: Float[Tensor, "*batch"], camera: Camera
+    ) -> tuple[Windows, Tensor]:
+        """Return the window around a place in the image, and the axes of its line of sight.
+
+        ``radius`` is half the side that the window has there, metres.
+        """
+        depth = self.depth_at(centre, camera)
         focal = camera.intrinsics[:, [0, 1], [0, 1]]
-        half_side = focal * self.glimpse_radius / depth.clamp(min=0.1) / self.half_image
+        half_side = focal * (radius / depth.clamp(min=0.1))[:, None] / self.half_image
         pixels = ((centre + 1) * self.half_image)[:, None]
         return Windows(centre, half_side), sight_frames(camera, pixels)[:, 0]
+
+
+def _place(raw: Float[Tensor, "*batch output"]) -> MultivariateNormal:
+    """Read a network's output as a density of a place in a window: mean, scales, correlation."""
+    scale = nn.functional.softplus(raw[..., 2:4] - 2.0) + 3e-3
+    tril = torch.diag_embed(scale)
+    tril[..., 1, 0] = raw[..., 4] * scale[..., 1]
+    return MultivariateNormal(raw[..., :2], scale_tril=tril, validate_args=False)
+
+
+def _taught_aim(
+    aim: Aim, identity: Int[Tensor, " row"], normalised: Float[Tensor, "row 2"]
+) -> Float[Tensor, " row"]:
+    """Return the log-density of what stands where (normalised pixels), gradients tempered."""
+    place = aim.place.log_prob((normalised - aim.windows.centre) / aim.windows.half_side)
+    std = aim.place.scale_tril.diagonal(dim1=-2, dim2=-1)
+    return aim.identity.log_prob(identity) + temper_gradient(place, std)
 
 
 def _seen(observation: Observation) -> SeenView:
