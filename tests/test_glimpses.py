@@ -79,7 +79,8 @@ def test_only_its_own_term_teaches_where_to_look_closely(case):
     def gradients(names: set[str]) -> list[torch.Tensor]:
         head.zero_grad()
         taught = head.teach(observation[row], look[row], truth)
-        sum(value.sum() for name, value in vars(taught).items() if name in names).backward()
+        wanted = [value.sum() for name, value in vars(taught).items() if name in names]
+        torch.stack(wanted).sum().backward()
         return [torch.zeros(()) if p.grad is None else p.grad.abs().sum() for p in aim.values()]
 
     others = {"identity", "location", "rotation", "appearance"}
