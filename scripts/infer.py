@@ -46,7 +46,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
@@ -62,16 +61,15 @@ from air3d.data import read_picture
 from air3d.estimate import SceneEstimate
 from air3d.files import replacing
 from air3d.inference import ONE_PASS, Effort, Stage, infer, unwatched
-from air3d.inspection.exhibit import exhibit_of
 from air3d.inspection.film import film
 from air3d.inspection.ghosts import draw_scenes, ghosts
-from air3d.inspection.glb import build_scene
-from air3d.inspection.panels import captioned, count_text, to_picture, triptych
+from air3d.inspection.panels import captioned, count_text
 from air3d.inspection.placement import percent
 from air3d.inspection.records import ObjectRecord, Record, make_record
+from air3d.inspection.results import result_files
 from air3d.inspection.turns import axis_text
 from air3d.models import Air
-from air3d.scene import GlimpseSpec, SceneSpec
+from air3d.scene import GlimpseSpec
 
 BATCH = 32
 
@@ -119,7 +117,7 @@ def main(arguments: Arguments) -> None:
             )
             drawn = _ghosts(images[index], model, arguments.ghosts)
             files = result_files(images[index], estimate, record, model, *drawn)
-            filmed = film_files(images[index], [stage.of(index - start) for stage in stages], model)
+            filmed = _film(images[index], [stage.of(index - start) for stage in stages], model)
             write_results(arguments.out, names[index], filmed | files)
             print(describe(arguments.images[index], estimate, record), flush=True)
 
@@ -166,28 +164,6 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def result_files(
-    image: Float[Tensor, "channel height width"],
-    estimate: SceneEstimate,
-    record: Record,
-    model: Air,
-    *more: PIL.Image.Image,
-) -> dict[str, bytes]:
-    """Make the contents of an image's files, by their endings; the JSON file comes last.
-
-    ``more`` are further panels of its picture.
-    """
-    picture = BytesIO()
-    table = model.spec.table if isinstance(model.spec, SceneSpec) else None
-    triptych(image, estimate, model.meshes, table, *more).save(picture, format="PNG")
-    files = {".png": picture.getvalue()}
-    if estimate.camera is not None:
-        exhibit = exhibit_of(estimate, model.meshes, table)
-        scene = build_scene(exhibit, image=to_picture(image))
-        files[".glb"] = bytes(scene.export(file_type="glb"))
-    return files | {".json": record.to_json().encode("utf-8")}
-
-
 def _ghosts(
     image: Float[Tensor, "channel height width"], model: Air, number: int
 ) -> list[PIL.Image.Image]:
@@ -198,10 +174,10 @@ def _ghosts(
     return [captioned(picture, f"{number} draws from the posterior")]
 
 
-def film_files(
+def _film(
     image: Float[Tensor, "channel height width"], stages: Sequence[Stage], model: Air
 ) -> dict[str, bytes]:
-    """Make the film of an image's search, by its ending; none where nobody watched."""
+    """Film an image's search, where anybody watched it, as one more of its files."""
     return {".gif": film(model.scene_decoder, image, stages)} if stages else {}
 
 

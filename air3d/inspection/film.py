@@ -160,5 +160,5 @@ def _outlined(
     placements = placements_in(scene, decoder.bank.meshes)
     for identity, placement in zip(scene.present().identity[0].tolist(), placements, strict=True):
         colour = OBJECT_COLOURS[identity % len(OBJECT_COLOURS)]
-        canvas.draw(outline(placement, scene.camera), colour, 2.0)
+        canvas.draw(outline(placement, scene.camera), colour, 1.5)
     return canvas.finish()
