@@ -62,7 +62,8 @@ def film(
     frames = frames_of(decoder, image, stages)
     pictures = [frame.picture for frame in frames]
     # With one palette, what does not change from frame to frame does not flicker, nor take room.
-    palette = sheet(pictures, columns=1).quantize(COLOURS)
+    # The octree keeps rare colours, such as the outlines', which the median cut blends.
+    palette = sheet(pictures, columns=1).quantize(COLOURS, PIL.Image.Quantize.FASTOCTREE)
     plain = PIL.Image.Dither.NONE
     first, *others = [each.quantize(palette=palette, dither=plain) for each in pictures]
     content = BytesIO()
