@@ -1,11 +1,13 @@
 """Infer what is in images: python scripts/infer.py IMAGE... --checkpoint C --out DIR
 
-Writes three files per image, named after it (a second `a.png` becomes `a_2`):
+Writes these files per image, named after it (a second `a.png` becomes `a_2`):
 
 * NAME.json  what was found (below)
 * NAME.png   the image, its reconstruction, and over the image the outlines of objects and table;
              with --ghosts N (3D) also N draws from the network's posterior, as faint outlines
 * NAME.glb   the objects, a table and the camera in 3D, for any 3D viewer (3D checkpoints only)
+* NAME.gif   with --film (3D): an animation of the search from one pass to what was found, with the
+             render of each of its scenes, their outlines and log p(image | scene)
 
 Keys of the JSON file (metres, radians, pixels with (0, 0) at the image's upper left corner;
 matrices by rows, for column vectors; the camera looks along its z, with x right and y down):
@@ -44,7 +46,6 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Annotated
 
@@ -59,16 +60,16 @@ from air3d.cli import InputError, run
 from air3d.data import read_picture
 from air3d.estimate import SceneEstimate
 from air3d.files import replacing
-from air3d.inference import ONE_PASS, Effort, infer
-from air3d.inspection.exhibit import exhibit_of
+from air3d.inference import ONE_PASS, Effort, Stage, infer, unwatched
+from air3d.inspection.film import film
 from air3d.inspection.ghosts import draw_scenes, ghosts
-from air3d.inspection.glb import build_scene
-from air3d.inspection.panels import captioned, count_text, to_picture, triptych
+from air3d.inspection.panels import captioned, count_text
 from air3d.inspection.placement import percent
 from air3d.inspection.records import ObjectRecord, Record, make_record
+from air3d.inspection.results import result_files
 from air3d.inspection.turns import axis_text
 from air3d.models import Air
-from air3d.scene import GlimpseSpec, SceneSpec
+from air3d.scene import GlimpseSpec
 
 BATCH = 32
 
@@ -88,20 +89,23 @@ class Arguments:
     effort: Annotated[Effort, tyro.conf.arg(name="")] = ONE_PASS
     ghosts: int = 0
     """Draw so many scenes of the network's posterior into NAME.png (3D), to see what is unsure."""
+    film: bool = False
+    """Write NAME.gif too, an animation of the search (3D): with --refine-steps 40, for example."""
 
 
 def main(arguments: Arguments) -> None:
     """Read all images, infer in batches, write the results image by image."""
     _check(arguments)
     model = load_model(arguments.checkpoint)
-    if arguments.ghosts and isinstance(model.spec, GlimpseSpec):
-        raise InputError("--ghosts: is for 3D checkpoints, this one is 2D; leave it out")
+    _check_model(arguments, model)
     images = [read_picture(path, model.spec) / 255 for path in arguments.images]
     names = unique_names(arguments.images)
     _make_folder(arguments.out)
     for start in range(0, len(images), BATCH):
         batch = torch.stack(images[start : start + BATCH])
-        estimates = infer(model, batch, arguments.effort)
+        stages: list[Stage] = []
+        watch = stages.append if arguments.film else unwatched
+        estimates = infer(model, batch, arguments.effort, watch)
         for index, estimate in enumerate(estimates, start):
             record = make_record(
                 estimate,
@@ -113,7 +117,8 @@ def main(arguments: Arguments) -> None:
             )
             drawn = _ghosts(images[index], model, arguments.ghosts)
             files = result_files(images[index], estimate, record, model, *drawn)
-            write_results(arguments.out, names[index], files)
+            filmed = _film(images[index], [stage.of(index - start) for stage in stages], model)
+            write_results(arguments.out, names[index], filmed | files)
             print(describe(arguments.images[index], estimate, record), flush=True)
 
 
@@ -123,12 +128,22 @@ def _check(arguments: Arguments) -> None:
         raise InputError("IMAGE: none was given; name at least one image file")
     if arguments.ghosts < 0:
         raise InputError(f"--ghosts: must not be negative, got {arguments.ghosts}")
-    outputs = {(arguments.out / f"{name}.png").resolve() for name in unique_names(arguments.images)}
+    names, endings = unique_names(arguments.images), [".png"] + [".gif"] * arguments.film
+    outputs = {(arguments.out / (name + end)).resolve() for name in names for end in endings}
     for path in arguments.images:
         if path.resolve() in outputs:
             raise InputError(
                 f"{path}: would be overwritten by its own result; choose another --out"
             )
+
+
+def _check_model(arguments: Arguments, model: Air) -> None:
+    """Find what is wrong with the command line for this model."""
+    for option, wanted in (("--ghosts", arguments.ghosts), ("--film", arguments.film)):
+        if wanted and isinstance(model.spec, GlimpseSpec):
+            raise InputError(f"{option}: is for 3D checkpoints, this one is 2D; leave it out")
+    if arguments.film and not arguments.effort:
+        raise InputError("--film: one pass is no search to film; add --refine-steps 40")
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
@@ -149,28 +164,6 @@ def unique_names(paths: Sequence[Path]) -> list[str]:
     return names
 
 
-def result_files(
-    image: Float[Tensor, "channel height width"],
-    estimate: SceneEstimate,
-    record: Record,
-    model: Air,
-    *more: PIL.Image.Image,
-) -> dict[str, bytes]:
-    """Make the contents of an image's files, by their endings; the JSON file comes last.
-
-    ``more`` are further panels of its picture.
-    """
-    picture = BytesIO()
-    table = model.spec.table if isinstance(model.spec, SceneSpec) else None
-    triptych(image, estimate, model.meshes, table, *more).save(picture, format="PNG")
-    files = {".png": picture.getvalue()}
-    if estimate.camera is not None:
-        exhibit = exhibit_of(estimate, model.meshes, table)
-        scene = build_scene(exhibit, image=to_picture(image))
-        files[".glb"] = bytes(scene.export(file_type="glb"))
-    return files | {".json": record.to_json().encode("utf-8")}
-
-
 def _ghosts(
     image: Float[Tensor, "channel height width"], model: Air, number: int
 ) -> list[PIL.Image.Image]:
@@ -179,6 +172,13 @@ def _ghosts(
         return []
     picture = ghosts(image, draw_scenes(model, image, number), model.meshes)
     return [captioned(picture, f"{number} draws from the posterior")]
+
+
+def _film(
+    image: Float[Tensor, "channel height width"], stages: Sequence[Stage], model: Air
+) -> dict[str, bytes]:
+    """Film an image's search, where anybody watched it, as one more of its files."""
+    return {".gif": film(model.scene_decoder, image, stages)} if stages else {}
 
 
 def write_results(folder: Path, name: str, files: dict[str, bytes]) -> None:

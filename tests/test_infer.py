@@ -65,9 +65,10 @@ def image(tmp_path):
     return path
 
 
-def run_infer(images, checkpoint, out, ghosts=0, **effort):
-    arguments = infer_script.Arguments(tuple(images), checkpoint, out, Effort(**effort), ghosts)
-    infer_script.main(arguments)
+def run_infer(images, checkpoint, out, ghosts=0, film=False, **effort):
+    infer_script.main(
+        infer_script.Arguments(tuple(images), checkpoint, out, Effort(**effort), ghosts, film)
+    )
 
 
 def refusal(images, checkpoint, out, **options):
@@ -203,6 +204,8 @@ def test_what_cannot_be_done_is_said_in_a_sentence(image, checkpoint, checkpoint
     assert "2D" in refusal([digits], checkpoint_2d, out, refine_steps=3)
     assert "--ghosts: must not be negative" in refusal([image], checkpoint, out, ghosts=-1)
     assert "--ghosts: is for 3D" in refusal([digits], checkpoint_2d, out, ghosts=3)
+    assert "--film: is for 3D" in refusal([digits], checkpoint_2d, out, film=True)
+    assert "add --refine-steps 40" in refusal([image], checkpoint, out, film=True)
 
 
 def test_ghosts_are_a_fourth_panel_and_change_nothing_else(image, checkpoint_tabletop, tmp_path):
@@ -216,6 +219,25 @@ def test_ghosts_are_a_fourth_panel_and_change_nothing_else(image, checkpoint_tab
     assert np.array_equal(shared, np.asarray(plain)[:, : plain.width - 12])
     jsons = [(tmp_path / name / "photo.json").read_bytes() for name in ("plain", "ghosts")]
     assert jsons[0] == jsons[1]
+
+
+def test_a_film_is_one_file_more_and_changes_no_other(image, checkpoint, tmp_path):
+    for name, film in (("plain", False), ("filmed", True)):
+        run_infer([image], checkpoint, tmp_path / name, film=film, refine_steps=3)
+    filmed = {path.name: path.read_bytes() for path in (tmp_path / "filmed").iterdir()}
+    with PIL.Image.open(tmp_path / "filmed" / "photo.gif") as animation:
+        assert animation.format == "GIF" and animation.n_frames > 2
+    del filmed["photo.gif"]
+    assert filmed == {path.name: path.read_bytes() for path in (tmp_path / "plain").iterdir()}
+
+
+def test_an_image_is_never_overwritten_by_its_own_film(image, checkpoint):
+    animation = image.with_suffix(".gif")
+    image.rename(animation)
+    before = animation.read_bytes()
+    with pytest.raises(InputError, match="overwritten"):
+        run_infer([animation], checkpoint, animation.parent, film=True, refine_steps=1)
+    assert animation.read_bytes() == before and len(list(animation.parent.iterdir())) == 1
 
 
 def test_an_image_is_never_overwritten_by_its_own_result(image, checkpoint):

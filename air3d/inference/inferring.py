@@ -19,6 +19,7 @@ from air3d.inference.explanations import (
 from air3d.inference.refinement import refine
 from air3d.inference.rescoring import rescore
 from air3d.inference.turning import try_lights, try_rotations
+from air3d.inference.watching import Stage, Watch, unwatched
 from air3d.models import Air
 from air3d.models.decoders import GlimpseDecoder, gaussian_log_likelihood
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
@@ -32,7 +33,10 @@ WORTH_A_THREAD = 64
 
 
 def infer(
-    model: Air, images: Float[Tensor, "batch channel height width"], effort: Effort = ONE_PASS
+    model: Air,
+    images: Float[Tensor, "batch channel height width"],
+    effort: Effort = ONE_PASS,
+    watch: Watch = unwatched,
 ) -> list[SceneEstimate]:
     """Return the posterior mode of each image.
 
@@ -42,13 +46,20 @@ def infer(
         effort: what is done beyond one pass of the guide (3D only). ``samples`` and the scenes of
             ``rounds`` are drawn by torch's global random state. Before refinement the light's
             azimuths and each object's most probable rotations are tried and the likeliest kept.
+        watch: is told every stage of the search, from "one pass" to what is returned; it changes
+            nothing. Without effort there is no search to watch.
 
     Raises:
-        ValueError: the images do not fit the model, or a 2D model is asked for any effort.
+        ValueError: the images do not fit the model, a 2D model is asked for any effort, or there
+            is somebody to ``watch`` and no effort.
     """
     _check(model, images, effort)
     if effort:
-        return _with_effort(model, images, effort)
+        return _with_effort(model, images, effort, watch)
+    if watch is not unwatched:
+        raise ValueError(
+            "watch: one pass has no stages; leave watch out, or search: Effort(refine_steps=40)"
+        )
     parts = images.chunk(max(1, min(torch.get_num_threads(), len(images) // WORTH_A_THREAD)))
     each = on_threads(functools.partial(_in_one_pass, model), parts)
     return [estimate for some in each for estimate in some]
@@ -67,28 +78,34 @@ def _in_one_pass(model: Air, images: Tensor) -> list[SceneEstimate]:
     return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
 
 
-def _with_effort(model: Air, images: Tensor, effort: Effort) -> list[SceneEstimate]:
+def _with_effort(model: Air, images: Tensor, effort: Effort, watch: Watch) -> list[SceneEstimate]:
     """Return what is likeliest of all that is found by searching on from there."""
     with torch.no_grad():
         unrolled = model.mode(images)
-    explained = search(model, images, mode_of(unrolled), effort)
+    explained = search(model, images, mode_of(unrolled), effort, watch)
     with torch.no_grad():
         shown = model.scene_decoder.image(explained.scenes)
     certainty = _certainty(unrolled, explained)
     return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
 
 
-def search(model: Air, images: Tensor, explained: Explanations, effort: Effort) -> Explanations:
-    """Look for likelier explanations of images than those at hand."""
+def search(
+    model: Air, images: Tensor, explained: Explanations, effort: Effort, watch: Watch
+) -> Explanations:
+    """Look for likelier explanations of images than those at hand, the guide's in one pass."""
     decoder = model.scene_decoder
+    watch(Stage("one pass", explained.scenes))
     if effort.samples:
         explained = best_of_draws(model, images, explained, effort.samples)
+        watch(Stage(f"best of {effort.samples + 1} draws", explained.scenes))
     if effort.refine_steps:
         lit = explained.at(try_lights(decoder, images, explained.scenes))
+        watch(Stage("light turned", lit.scenes))
         scenes = try_rotations(decoder, images, lit)
-        explained = explained.at(refine(decoder, images, scenes, effort.refine_steps))
+        watch(Stage("objects turned", scenes))
+        explained = explained.at(refine(decoder, images, scenes, effort.refine_steps, watch))
     if effort.rounds:
-        explained = rescore(model, images, explained, effort.rounds)
+        explained = rescore(model, images, explained, effort.rounds, watch)
     return explained
 
 

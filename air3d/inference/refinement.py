@@ -10,6 +10,7 @@ from torch import Tensor
 
 from air3d.inference.moves import Moves
 from air3d.inference.settling import log_likelihood, settle
+from air3d.inference.watching import Stage, Watch, unwatched
 from air3d.models.decoders import SceneDecoder, gaussian_log_likelihood
 from air3d.models.pull_in import Sharpness, coarsen, sharpness_at
 from air3d.scene import Scenes, choose
@@ -25,7 +26,9 @@ BETAS = (0.6, 0.8)
 STEPS_BEFORE_TURNS = 3
 
 
-def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
+def refine(
+    decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int, watch: Watch = unwatched
+) -> Scenes:
     """Climb log p(x | z) in all that :class:`~air3d.inference.moves.Moves` moves.
 
     The first ``pull_in.fraction`` of the steps follow the gradient of a surrogate with a wider
@@ -38,18 +41,23 @@ def refine(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) ->
         images: [batch, 3, height, width]; no gradients reach them.
         scenes: where to start, one per image; no gradients reach them.
         steps: of both kinds together.
+        watch: is told the scenes after each step of pulling in, and when they have settled.
     """
     num_pulls = int(steps * decoder.spec.pull_in.fraction)
-    pulled = pull_in(decoder, images, scenes, num_pulls)
+    pulled = pull_in(decoder, images, scenes, num_pulls, watch)
     scenes = _likeliest(decoder, images, (scenes, pulled))
     before = min(STEPS_BEFORE_TURNS, steps - num_pulls)
     scenes = settle(decoder, images, scenes, before)
     scenes = _turn_likeliest(decoder, images, scenes)
-    return settle(decoder, images, scenes, steps - num_pulls - before)
+    scenes = settle(decoder, images, scenes, steps - num_pulls - before)
+    watch(Stage("settled", scenes))
+    return scenes
 
 
 @torch.enable_grad()  # also where the caller has switched gradients off
-def pull_in(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -> Scenes:
+def pull_in(
+    decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int, watch: Watch
+) -> Scenes:
     """Climb by ``steps`` steps of Adam, looking ever more sharply; return the last place."""
     moves = Moves(decoder, scenes)
     move = moves.zero().requires_grad_()
@@ -62,6 +70,7 @@ def pull_in(decoder: SceneDecoder, images: Tensor, scenes: Scenes, steps: int) -
         optimiser.zero_grad()
         (-score.sum()).backward()
         optimiser.step()
+        watch(Stage("pulled in", moves.at(move.detach())))
     return moves.at(move.detach())
 
 

@@ -21,6 +21,7 @@ from air3d.geometry import yaw_rotation
 from air3d.inference.explanations import Explanations, draw_of, join, score
 from air3d.inference.proposals import propose
 from air3d.inference.settling import settle, settle_object
+from air3d.inference.watching import Stage, Watch, unwatched
 from air3d.models import Air
 from air3d.models.encoder import Encoded
 from air3d.render.composite import join as join_layers
@@ -98,6 +99,7 @@ def rescore(
     images: Float[Tensor, "batch 3 height width"],
     explained: Explanations,
     rounds: int,
+    watch: Watch = unwatched,
 ) -> Explanations:
     """Try edits of each scene that leaves too much of its image over; no score ever falls.
 
@@ -108,6 +110,7 @@ def rescore(
         images: of its size.
         explained: where to start.
         rounds: how often a scene may change.
+        watch: is told the scenes after every round, and when they have settled.
     """
     with torch.no_grad():
         encoded = model.guide.encoder(images)
@@ -122,11 +125,14 @@ def rescore(
         part = Puzzle(model, images[rows], encoded[rows], explained[rows], excess[rows], number)
         better = _best_redrawn(part) if number % 2 else _best_edit(part)
         explained = _replaced(explained, rows, better)
+        watch(Stage(f"round {number + 1}: other objects tried", explained.scenes))
     explained = _pruned(model, images, explained)
     rows = edited.nonzero()[:, 0].to(images.device)
     part = explained[rows]
     scenes = settle(model.scene_decoder, images[rows], part.scenes, LAST_STEPS)
-    return _replaced(explained, rows, part.at(scenes))
+    explained = _replaced(explained, rows, part.at(scenes))
+    watch(Stage("settled", explained.scenes))
+    return explained
 
 
 @torch.no_grad()

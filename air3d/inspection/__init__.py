@@ -6,10 +6,12 @@
 ``open3d_view`` an Open3D window, or a screenshot where there is no display
 ``web``         the scene in a browser, also over ssh
 ``ghosts``      draws from the posterior as outlines that shine through
+``film``        an animation of a search, stage by stage
 ``sheets``      a sheet of test images, worst cases first
 ``report``      one page with figures, pictures and scenes to turn; ``style`` is its look
 ``scores``      evaluations for people: figures in words, examples with how far off they are
 ``records``     estimates as JSON on disk, and back
+``results``     the files that are written of one image
 ==============  ===========================================================================
 
 Viewers show an :class:`~air3d.inspection.exhibit.Exhibit`: ``exhibit_of`` an estimate, or

@@ -9,10 +9,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from air3d.geometry import Camera
 from air3d.inference.explanations import draw_of
 from air3d.inspection.outline import outline
 from air3d.inspection.panels import OBJECT_COLOURS, Canvas, enlarge, panel_scale, to_picture
-from air3d.inspection.placement import Placement
+from air3d.inspection.placement import Placement, placements_in
 from air3d.models import Air
 from air3d.scene import Mesh, Scenes
 
@@ -56,9 +57,10 @@ def ghosts(
     shares = np.zeros((len(OBJECT_COLOURS), *backdrop.shape[:2]))
     for row in range(len(scenes)):
         scene = scenes[row : row + 1].present()
-        for index, identity in enumerate(scene.identity[0].tolist()):
+        identities, placements = scene.identity[0].tolist(), placements_in(scene, meshes)
+        for identity, placement in zip(identities, placements, strict=True):
             kind = identity % len(OBJECT_COLOURS)
-            shares[kind] += _traced(scene, index, meshes[identity], scale) / len(scenes)
+            shares[kind] += _traced(placement, scene.camera, scale) / len(scenes)
     total = shares.sum(axis=0)[..., None]
     palette = np.array([PIL.ImageColor.getrgb(colour) for colour in OBJECT_COLOURS]) / 255.0
     ink = np.einsum("khw,kc->hwc", shares, palette) / np.maximum(total, 1e-9)
@@ -68,11 +70,10 @@ def ghosts(
 
 
 def _traced(
-    scene: Scenes, index: int, mesh: Mesh, scale: int
+    placement: Placement, camera: Camera, scale: int
 ) -> Float[np.ndarray, "large_height large_width"]:
     """Return which share of each pixel one object's outline covers."""
-    pose, size = scene.object_to_world[0, index], float(scene.scale[0, index])
-    height, width = scene.camera.image_size
+    height, width = camera.image_size
     canvas = Canvas.over(PIL.Image.new("L", (width, height)), scale)
-    canvas.draw(outline(Placement(mesh, pose, "", size), scene.camera), "white", 2.0)
+    canvas.draw(outline(placement, camera), "white", 2.0)
     return np.asarray(canvas.finish().convert("L"), float) / 255.0

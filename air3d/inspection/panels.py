@@ -37,9 +37,9 @@ def enlarge(picture: PIL.Image.Image, scale: int) -> PIL.Image.Image:
     return picture.convert("RGB").resize(size, PIL.Image.Resampling.NEAREST)
 
 
-def panel_scale(height: int, width: int) -> int:
+def panel_scale(height: int, width: int, *, side: int = PANEL_SIDE) -> int:
     """Return the whole factor by which an image becomes about a panel's size."""
-    return max(1, round(PANEL_SIDE / max(height, width)))
+    return max(1, round(side / max(height, width)))
 
 
 def overlay(

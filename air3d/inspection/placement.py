@@ -10,7 +10,7 @@ from torch import Tensor
 
 from air3d.estimate import ObjectEstimate, SceneEstimate
 from air3d.geometry import Camera, invert_rigid, transform_points
-from air3d.scene import Mesh
+from air3d.scene import Mesh, Scenes
 
 Colour = tuple[float, float, float]
 WHITE: Colour = (1.0, 1.0, 1.0)
@@ -75,6 +75,21 @@ def placements_of(estimate: SceneEstimate, meshes: Sequence[Mesh]) -> tuple[Plac
         )
         for found in estimate.objects
         if isinstance(found, ObjectEstimate)
+    )
+
+
+def placements_in(scene: Scenes, meshes: Sequence[Mesh]) -> tuple[Placement, ...]:
+    """Place the meshes of a single scene's objects, in their order; labels carry the name."""
+    scene = scene.present().to("cpu")
+    return tuple(
+        Placement(
+            meshes[identity],
+            scene.object_to_world[0, index],
+            meshes[identity].name,
+            float(scene.scale[0, index]),
+            colour_of(scene.colour[0, index]),
+        )
+        for index, identity in enumerate(scene.identity[0].tolist())
     )
 
 
