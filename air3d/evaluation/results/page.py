@@ -7,6 +7,7 @@ from air3d.evaluation.results.markdown import number, table
 from air3d.evaluation.results.pull_in import pull_in_table
 from air3d.evaluation.results.read import Result, read_results
 from air3d.evaluation.results.scenes import scene_details, scene_tables
+from air3d.evaluation.results.wanted import WantedRow, read_wanted, wanted_part
 from air3d.evaluation.tables import percent
 
 _TITLE = """# Results
@@ -25,12 +26,15 @@ def results_page(folder: Path) -> str:
     Raises:
         ResultsError: there is none, or one is damaged.
     """
-    results = read_results(folder)
-    return "\n\n".join(_parts(results)) + "\n"
+    parts = _parts(read_results(folder), read_wanted(folder))
+    return "\n\n".join(parts) + "\n"
 
 
-def _parts(results: Sequence[Result]) -> Iterator[str]:
+def _parts(results: Sequence[Result], wanted: Sequence[WantedRow]) -> Iterator[str]:
     yield _TITLE
+    if wanted:
+        yield "## Wanted and measured"
+        yield wanted_part(wanted, results)
     if scenes := [result for result in results if result.is_of_scenes]:
         yield "## Scenes of meshes"
         yield from scene_tables(scenes)
