@@ -21,7 +21,8 @@ class ObjectEstimate:
         object_to_world: pose [4, 4].
         scale: factor of the mesh's size.
         colour: multiplies the mesh's own [3].
-        position_std: standard deviations of q(x), q(y) on the plane, metres [2].
+        position_covariance: of x and y on the plane, square metres [2, 2]: q's and, after
+            refinement, of Laplace's approximation of p(z | x).
     """
 
     name: str
@@ -31,7 +32,12 @@ class ObjectEstimate:
     object_to_world: Float[Tensor, "4 4"]
     scale: float
     colour: Float[Tensor, "3"]
-    position_std: Float[Tensor, "2"]
+    position_covariance: Float[Tensor, "2 2"]
+
+    @property
+    def position_std(self) -> Float[Tensor, "2"]:
+        """Standard deviations of x and of y, metres."""
+        return self.position_covariance.diagonal().sqrt()
 
 
 @dataclass(frozen=True)

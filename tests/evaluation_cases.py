@@ -39,7 +39,7 @@ def _true_estimate(scene: Scenes, meshes: tuple[Mesh, ...]) -> SceneEstimate:
             object_to_world=scene.object_to_world[0, index],
             scale=float(scene.scale[0, index]),
             colour=scene.colour[0, index],
-            position_std=torch.full((2,), 0.01),
+            position_covariance=0.01**2 * torch.eye(2),
         )
         for index, identity in enumerate(scene.identity[0].tolist())
     )

@@ -57,7 +57,7 @@ def _truth(*images):
 def _estimate(*objects):
     found = tuple(
         ObjectEstimate(
-            MESHES[i].name, i, 1.0, 1.0, _pose(x, y, yaw), 1.0, torch.ones(3), torch.zeros(2)
+            MESHES[i].name, i, 1.0, 1.0, _pose(x, y, yaw), 1.0, torch.ones(3), torch.zeros(2, 2)
         )
         for i, x, y, yaw in objects
     )

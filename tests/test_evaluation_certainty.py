@@ -27,7 +27,7 @@ def _scattered(std, claimed):
         pose = thing.object_to_world.clone()
         pose[:2, 3] += std * torch.randn(2, generator=generator)
         return dataclasses.replace(
-            thing, object_to_world=pose, position_std=torch.full((2,), claimed)
+            thing, object_to_world=pose, position_covariance=claimed**2 * torch.eye(2)
         )
 
     return [dataclasses.replace(e, objects=tuple(map(move, e.objects))) for e in TRUTH]

@@ -77,8 +77,8 @@ CHEQUERED = TableSpec(
 
 def one_block(camera, *, position=(0.0, 0.0, 0.0), yaw=0.0, scale=1.0, colour=(1.0, 1.0, 1.0)):
     pose = rigid_transform(yaw_rotation(torch.tensor(yaw)), torch.tensor(position))
-    std = torch.tensor([0.004, 0.006])
-    found = ObjectEstimate("block", 0, 0.75, 0.99, pose, scale, torch.tensor(colour), std)
+    spread = torch.tensor([[1.6e-5, 0.0], [0.0, 3.6e-5]])
+    found = ObjectEstimate("block", 0, 0.75, 0.99, pose, scale, torch.tensor(colour), spread)
     reconstruction = torch.zeros(3, 48, 64)
     return SceneEstimate(1, (0.1, 0.9), (found,), camera, LIGHT, reconstruction, -12.5)
 

@@ -54,7 +54,7 @@ def truth_as_estimate(case: Case, row: int, shift: float, log_likelihood: float)
         pose[0, 3] += shift * (index == scene.identity.shape[1] - 1)
         scale, colour = float(scene.scale[0, index]), scene.colour[0, index]
         name = case.model.meshes[identity].name
-        found = ObjectEstimate(name, identity, 1.0, 1.0, pose, scale, colour, torch.zeros(2))
+        found = ObjectEstimate(name, identity, 1.0, 1.0, pose, scale, colour, torch.zeros(2, 2))
         objects.append(found)
     return replace(
         case.evaluation.estimates[row],

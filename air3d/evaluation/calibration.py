@@ -18,6 +18,10 @@ BINS = 10
 """Of probability, for the expected calibration error."""
 
 
+LEAST_VARIANCE = 1e-18
+"""Square metres; what an estimate that claims no spread is held against."""
+
+
 @dataclass(frozen=True)
 class Coverage:
     """How often the truth lies in a region that q gives a probability.
@@ -59,9 +63,8 @@ class Calibration:
     Attributes:
         count: of the most probable count of each image.
         identity: of the identities of matched objects; None in 2D.
-        position: of the smallest regions of q(x, y) on the plane, Gaussian with the standard
-            deviations that estimates carry, over matched objects of the right identity; None
-            in 2D.
+        position: of the smallest regions of (x, y) on the plane, Gaussian with the covariances
+            that estimates carry, over matched objects of the right identity; None in 2D.
     """
 
     count: Confidence
@@ -112,7 +115,8 @@ def _radius(estimate: SceneEstimate, truth: Scenes, row: int, pair: Pair) -> flo
     """Return the distance of the true place from the estimated one in standard deviations."""
     thing = objects_of(estimate)[pair.estimated]
     off = thing.object_to_world[:2, 3].cpu() - truth.position[row, pair.true, :2].cpu()
-    return float((off / thing.position_std.cpu().clamp(min=1e-9)).norm())
+    covariance = thing.position_covariance.cpu().double() + LEAST_VARIANCE * torch.eye(2).double()
+    return float(torch.linalg.solve(covariance, off.double()).dot(off.double()).sqrt())
 
 
 def _coverage(probability: float, radii: list[float]) -> Coverage:

@@ -19,13 +19,13 @@ class Certainty:
         count_probability: of n = 0, 1, ..., N objects [B, N + 1].
         presence_probability: that there are at least so many objects, of each one [B, N].
         identity_probability: of each object's identity [B, N].
-        position_std: standard deviations of each object's x and y, metres [B, N, 2].
+        position_covariance: of each object's x and y, square metres [B, N, 2, 2].
     """
 
     count_probability: Float[Tensor, "batch count"]
     presence_probability: Float[Tensor, "batch object"]
     identity_probability: Float[Tensor, "batch object"]
-    position_std: Float[Tensor, "batch object 2"]
+    position_covariance: Float[Tensor, "batch object 2 2"]
 
 
 @torch.no_grad()
@@ -52,7 +52,7 @@ def scene_estimates(
                     object_to_world=poses[row, index],
                     scale=float(scenes.scale[row, index]),
                     colour=scenes.colour[row, index],
-                    position_std=certainty.position_std[row, index],
+                    position_covariance=certainty.position_covariance[row, index],
                 )
                 for index, identity in enumerate(scenes.identity[row, :count].tolist())
             ),

@@ -18,12 +18,12 @@ from air3d.inference.explanations import (
 )
 from air3d.inference.refinement import refine
 from air3d.inference.rescoring import rescore
+from air3d.inference.spread import spread_at_peak, spread_of_guide
 from air3d.inference.turning import try_lights, try_rotations
 from air3d.inference.watching import Stage, Watch, unwatched
 from air3d.models import Air
 from air3d.models.decoders import GlimpseDecoder, gaussian_log_likelihood
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
-from air3d.models.poses import standard_deviations_on_plane
 from air3d.models.unrolled import Unrolled
 from air3d.objectives import count_log_prob
 from air3d.threads import on_threads
@@ -74,7 +74,7 @@ def _in_one_pass(model: Air, images: Tensor) -> list[SceneEstimate]:
     assert unrolled.canvas is not None, "scenes are painted"
     explained = mode_of(unrolled)
     shown = unrolled.canvas.shown_with(explained.scenes.count)
-    certainty = _certainty(unrolled, explained)
+    certainty = _certainty(unrolled, explained, _spread_of_guide(model, unrolled, explained))
     return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
 
 
@@ -85,7 +85,12 @@ def _with_effort(model: Air, images: Tensor, effort: Effort, watch: Watch) -> li
     explained = search(model, images, mode_of(unrolled), effort, watch)
     with torch.no_grad():
         shown = model.scene_decoder.image(explained.scenes)
-    certainty = _certainty(unrolled, explained)
+    spread = (
+        spread_at_peak(model.scene_decoder, explained.scenes)
+        if effort.refine_steps or effort.rounds
+        else _spread_of_guide(model, unrolled, explained)
+    )
+    certainty = _certainty(unrolled, explained, spread)
     return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
 
 
@@ -121,17 +126,21 @@ def best_of_draws(model: Air, images: Tensor, explained: Explanations, number: i
     return explained
 
 
-def _certainty(unrolled: Unrolled[PoseLatents], explained: Explanations) -> Certainty:
+def _certainty(
+    unrolled: Unrolled[PoseLatents], explained: Explanations, spread: Tensor
+) -> Certainty:
     """Return what the guide said of how sure it is, of the explanation that was settled on."""
-    scenes = explained.scenes
     return Certainty(
         count_probability=count_log_prob(unrolled.presence_logits).exp(),
         presence_probability=unrolled.presence_logits.sigmoid().cumprod(dim=1),
         identity_probability=explained.identity_probability,
-        position_std=standard_deviations_on_plane(
-            scenes.camera, scenes.position, explained.pixel_covariance
-        ),
+        position_covariance=spread,
     )
+
+
+def _spread_of_guide(model: Air, unrolled: Unrolled, explained: Explanations) -> Tensor:
+    assert unrolled.seen is not None, "meshes are seen by a camera"
+    return spread_of_guide(model.pose_head.prior.view, explained, unrolled.seen.std)
 
 
 def _patch_estimates(

@@ -33,6 +33,7 @@ class Moves:
         num_objects: N.
         per_object: coordinates of each object.
         size: of a move: ``num_objects * per_object``, object by object, then the view's.
+        unit: how far (metres) a shift of 1 takes an object.
 
     Args:
         decoder: its scene file says what is open.
@@ -50,7 +51,7 @@ class Moves:
         self._view = ViewPrior(decoder.spec)
         self._viewpoint = self._view.coordinates(View(start.camera, start.light))
         self.size = self.num_objects * self.per_object + len(self._view.unknowns)
-        self._unit = max(mesh.diameter for mesh in decoder.bank.meshes)
+        self.unit = max(mesh.diameter for mesh in decoder.bank.meshes)
         heights = ScenePrior(decoder.spec, decoder.bank.meshes).rest_height
         self._height = heights.to(start.position)[start.identity]
 
@@ -64,7 +65,7 @@ class Moves:
         each = moves[:, :split].unflatten(1, (self.num_objects, self.per_object))
         shift, turn, looks = each.tensor_split((2, 2 + self._num_turns), dim=-1)
         scale, colour = self._appearance(looks)
-        xy = self.start.position[..., :2] + self._unit * shift
+        xy = self.start.position[..., :2] + self.unit * shift
         lift = self._height * (scale - self.start.scale)
         height = self.start.position[..., 2] + lift
         view = self._viewed(moves[:, split:])

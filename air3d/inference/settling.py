@@ -16,6 +16,7 @@ from air3d.render.images import Background
 from air3d.scene import ABSENT, Scenes, choose
 
 DIFFERENCE = 2e-4  # of a move; a pixel of a shifted edge changes by some 1e-3
+WIDE_DIFFERENCE = 5e-4  # about what noise leaves open of a move
 DAMPING, LESS_DAMPING, MORE_DAMPING = 1e-2, 0.1, 10.0
 LEAST_CURVATURE = 1e-4  # of the greatest of an image: holds what its pixels do not show
 
@@ -75,6 +76,20 @@ def settle_object(
     return scenes.beside(settled).pick(back)
 
 
+@torch.no_grad()
+def slopes_at(decoder: SceneDecoder, scenes: Scenes) -> Float[Tensor, "batch value coordinate"]:
+    """Return the derivatives of whole scenes' images by ``Moves``, as they hold at some distance.
+
+    Where a face comes before another a pixel jumps, and a difference across that has no bounds: so
+    each pixel's is the lesser of those to both sides.
+    """
+    moves, means, picture = Moves(decoder, scenes), decoder.image(scenes), _Whole(decoder)
+    one, other = (
+        picture.slopes(moves, means, side) for side in (-WIDE_DIFFERENCE, WIDE_DIFFERENCE)
+    )
+    return torch.where(one.abs() < other.abs(), one, other)
+
+
 class _Picture(Protocol):
     """What a search looks at while it moves scenes."""
 
@@ -86,11 +101,14 @@ class _Picture(Protocol):
         ...
 
     def slopes(
-        self, moves: Moves, means: Float[Tensor, "batch 3 height width"]
+        self,
+        moves: Moves,
+        means: Float[Tensor, "batch 3 height width"],
+        difference: float = DIFFERENCE,
     ) -> Float[Tensor, "batch value coordinate"]:
         """Return the derivative of the image by the first coordinates of a move.
 
-        Forward differences from ``means``, the image where the moves start.
+        One-sided differences from ``means``, the image where the moves start.
         """
         ...
 
@@ -104,7 +122,7 @@ class _Whole:
     def image(self, scenes: Scenes) -> Tensor:
         return self.decoder.image(scenes)
 
-    def slopes(self, moves: Moves, means: Tensor) -> Tensor:
+    def slopes(self, moves: Moves, means: Tensor, difference: float = DIFFERENCE) -> Tensor:
         """Take one rasterization for a coordinate of all objects.
 
         Each object's moved layer is then composited with the others' layers as they are.
@@ -117,17 +135,17 @@ class _Whole:
         background = decoder.background(moves.start)
         for coordinate in range(moves.per_object):
             column = moves.zero()
-            column[:, coordinate : split : moves.per_object] = DIFFERENCE
+            column[:, coordinate : split : moves.per_object] = difference
             there = decoder.layers(moves.at(column))
             shown = composite(join([here, there]), swapped, background).rgb
             shown = shown.movedim(-1, 2).to(means.device)
-            change = (shown - means[:, None]).flatten(2) / DIFFERENCE
+            change = (shown - means[:, None]).flatten(2) / difference
             slopes[..., coordinate : split : moves.per_object] = change.movedim(1, -1)
         for coordinate in range(split, moves.size):
             column = moves.zero()
-            column[:, coordinate] = DIFFERENCE
+            column[:, coordinate] = difference
             change = decoder.image(moves.at(column)) - means
-            slopes[..., coordinate] = change.flatten(1) / DIFFERENCE
+            slopes[..., coordinate] = change.flatten(1) / difference
         return slopes
 
 
@@ -142,11 +160,11 @@ class _Around:
     def image(self, scenes: Scenes) -> Tensor:
         return self._images(scenes)[:, 0]
 
-    def slopes(self, moves: Moves, means: Tensor) -> Tensor:
-        columns = DIFFERENCE * torch.eye(moves.per_object, moves.size, device=means.device)
+    def slopes(self, moves: Moves, means: Tensor, difference: float = DIFFERENCE) -> Tensor:
+        columns = difference * torch.eye(moves.per_object, moves.size, device=means.device)
         moved = [moves.at(column.expand(len(means), -1)) for column in columns]
         shown = self._images(functools.reduce(Scenes.beside, moved))
-        return ((shown - means[:, None]) / DIFFERENCE).flatten(2).mT
+        return ((shown - means[:, None]) / difference).flatten(2).mT
 
     def _images(self, scenes: Scenes) -> Float[Tensor, "batch object 3 height width"]:
         """Return one image for each of the objects, alone with the others."""

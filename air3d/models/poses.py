@@ -334,19 +334,3 @@ class PoseHead(Head):
 def _seen(observation: Observation) -> SeenView:
     assert observation.seen is not None, "poses are found before a camera"
     return observation.seen
-
-
-def standard_deviations_on_plane(
-    camera: Camera,
-    position: Float[Tensor, "batch object 3"],
-    pixel_covariance: Float[Tensor, "batch object 2 2"],
-) -> Float[Tensor, "batch object 2"]:
-    """Carry covariances of (u, v) to standard deviations of (x, y), to first order."""
-    pixels, height = project(camera, position).pixels, position[..., 2]
-    columns = [
-        unproject_to_plane(camera, pixels + axis, height) - position
-        for axis in torch.eye(2, device=pixels.device)
-    ]
-    jacobian = torch.stack(columns, dim=-1)[..., :2, :]
-    covariance = jacobian @ pixel_covariance @ jacobian.transpose(-1, -2)
-    return covariance.diagonal(dim1=-2, dim2=-1).sqrt()

@@ -24,6 +24,8 @@ class SeenView:
         view: camera and light of each image.
         coordinates: the same in the coordinates that the scene file leaves open [B, D].
         kl: log q - log p of the coordinates [B]; 0 where they were told.
+        std: standard deviations of the coordinates, near where they were drawn [B, D]; 0 where they
+            were told; no gradients reach them.
         choice_log_prob: log q of the angles on the full circle, whose mixture's component is
             chosen without a gradient [B]; gradients reach the density and not the draw; 0 where
             they were told.
@@ -32,12 +34,14 @@ class SeenView:
     view: View
     coordinates: Float[Tensor, "batch unknown"]
     kl: Float[Tensor, " batch"]
+    std: Float[Tensor, "batch unknown"]
     choice_log_prob: Float[Tensor, " batch"]
 
     def __getitem__(self, rows: Int[Tensor, " row"]) -> "SeenView":
         """Return the views of some of the images."""
         view = View(self.view.camera[rows], self.view.light[rows])
-        return SeenView(view, self.coordinates[rows], self.kl[rows], self.choice_log_prob[rows])
+        others = (self.coordinates, self.kl, self.std, self.choice_log_prob)
+        return SeenView(view, *(value[rows] for value in others))
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ class ViewHead(nn.Module):
         """Go by a view that is known."""
         coordinates = self.prior.coordinates(view)
         nothing = torch.zeros_like(view.light.source[:, 0])
-        return SeenView(view, coordinates, nothing, nothing)
+        return SeenView(view, coordinates, nothing, torch.zeros_like(coordinates), nothing)
 
     def teach(
         self, features: Float[Tensor, "batch feature"], view: View
@@ -144,16 +148,22 @@ class ViewHead(nn.Module):
         angles: Float[Tensor, "batch circular"],
         linear: Float[Tensor, "batch linear"],
     ) -> SeenView:
-        columns = dict(zip(self.circular, from_zero(angles).unbind(dim=1), strict=True))
-        metric = self.centre + self.half_width * linear
-        columns |= dict(zip(self.linear, metric.unbind(dim=1), strict=True))
-        ordered = [columns[index] for index in range(len(columns))]
-        coordinates = torch.stack(ordered, dim=1) if ordered else angles
+        coordinates = self._in_order(from_zero(angles), self.centre + self.half_width * linear)
+        with torch.no_grad():
+            spread = posterior.circular.std_at(angles), self.half_width * posterior.linear.stddev
         log_q = posterior.circular.with_fixed_weights().log_prob(angles).sum(dim=1)
         log_q = log_q + (posterior.linear.log_prob(linear) - self.half_width.log()).sum(dim=1)
         kl = log_q - self.prior.log_prob(self._in_range(coordinates))
         choice = posterior.circular.log_prob(angles.detach()).sum(dim=1)
-        return SeenView(self.prior.view(coordinates), coordinates, kl, choice)
+        std = self._in_order(*spread)
+        return SeenView(self.prior.view(coordinates), coordinates, kl, std, choice)
+
+    def _in_order(
+        self, circular: Float[Tensor, "batch circular"], linear: Float[Tensor, "batch linear"]
+    ) -> Float[Tensor, "batch unknown"]:
+        """Put what is said of angles on the circle and of the others in the prior's order."""
+        columns = torch.cat([circular, linear], dim=1)
+        return columns[:, torch.tensor([*self.circular, *self.linear], dtype=torch.int64).argsort()]
 
     def _in_range(self, coordinates: Float[Tensor, "batch unknown"]) -> Tensor:
         """Turn angles by full circles to where they lie nearest the middle of their range."""

@@ -83,6 +83,15 @@ class YawMixture:
         taught = torch.where(self.order == _CONTINUOUS, 0.0, share[..., 0])
         return with_gradient_of(taught, self.log_prob(yaw))
 
+    def std_at(self, yaw: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
+        """Return the standard deviation (radians) of the component that a yaw most likely is of.
+
+        Of a solid of revolution it says nothing.
+        """
+        z = _wrap((self.order * (yaw - self.origin))[..., None] - self.mean) / self.std
+        likeliest = (self.log_weight - 0.5 * z.square() - self.std.log()).argmax(-1, keepdim=True)
+        return self.std.gather(-1, likeliest)[..., 0] / self.order.clamp(min=1)
+
     def with_fixed_weights(self) -> "YawMixture":
         """Return the mixture with weights that carry no gradient.
 

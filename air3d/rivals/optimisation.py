@@ -164,5 +164,5 @@ def _sure_of(scenes: Scenes) -> Certainty:
         count_probability=counts.to(there),
         presence_probability=there,
         identity_probability=there,
-        position_std=torch.zeros_like(scenes.position[..., :2]),
+        position_covariance=there.new_zeros(*there.shape, 2, 2),
     )

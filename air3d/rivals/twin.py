@@ -168,7 +168,7 @@ def infer_by_twin(twin: Twin, images: Float[Tensor, "batch 3 height width"]) -> 
         count_probability=count_log_prob(answers.presence_logits).exp(),
         presence_probability=answers.presence_logits.sigmoid().cumprod(dim=1),
         identity_probability=answers.identity_logits.softmax(dim=2).amax(dim=2),
-        position_std=torch.zeros_like(answers.numbers.place),
+        position_covariance=images.new_zeros(*answers.presence_logits.shape, 2, 2),
     )
     shown = twin.decoder.image(scenes)
     return scene_estimates(twin.decoder, images, scenes, certainty, shown)
