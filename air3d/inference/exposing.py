@@ -4,9 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from air3d.inference.explanations import mode_of
 from air3d.models import Air
 from air3d.models.exposure import Exposure
-from air3d.objectives import count_log_prob
 
 
 @torch.no_grad()
@@ -17,5 +17,4 @@ def find_exposure(model: Air, images: Float[Tensor, "batch 3 height width"]) -> 
     """
     unrolled = model.mode(images)
     assert unrolled.canvas is not None, "scenes are painted"
-    count = count_log_prob(unrolled.presence_logits).argmax(dim=1)
-    return Exposure.fitted(images, unrolled.canvas.shown_with(count))
+    return Exposure.fitted(images, unrolled.canvas.shown_with(mode_of(unrolled).scenes.count))

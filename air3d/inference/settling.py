@@ -101,14 +101,11 @@ class _Picture(Protocol):
         ...
 
     def slopes(
-        self,
-        moves: Moves,
-        means: Float[Tensor, "batch 3 height width"],
-        difference: float = DIFFERENCE,
+        self, moves: Moves, means: Float[Tensor, "batch 3 height width"]
     ) -> Float[Tensor, "batch value coordinate"]:
         """Return the derivative of the image by the first coordinates of a move.
 
-        One-sided differences from ``means``, the image where the moves start.
+        Forward differences from ``means``, the image where the moves start.
         """
         ...
 
@@ -160,11 +157,11 @@ class _Around:
     def image(self, scenes: Scenes) -> Tensor:
         return self._images(scenes)[:, 0]
 
-    def slopes(self, moves: Moves, means: Tensor, difference: float = DIFFERENCE) -> Tensor:
-        columns = difference * torch.eye(moves.per_object, moves.size, device=means.device)
+    def slopes(self, moves: Moves, means: Tensor) -> Tensor:
+        columns = DIFFERENCE * torch.eye(moves.per_object, moves.size, device=means.device)
         moved = [moves.at(column.expand(len(means), -1)) for column in columns]
         shown = self._images(functools.reduce(Scenes.beside, moved))
-        return ((shown - means[:, None]) / difference).flatten(2).mT
+        return ((shown - means[:, None]) / DIFFERENCE).flatten(2).mT
 
     def _images(self, scenes: Scenes) -> Float[Tensor, "batch object 3 height width"]:
         """Return one image for each of the objects, alone with the others."""

@@ -67,6 +67,7 @@ class ViewHead(nn.Module):
         hidden: width of the hidden layer.
     """
 
+    order: Tensor
     is_circular: Tensor
     middle: Tensor
     centre: Tensor
@@ -86,6 +87,7 @@ class ViewHead(nn.Module):
         low = torch.tensor([unknown.range.low for unknown in prior.unknowns])
         high = torch.tensor([unknown.range.high for unknown in prior.unknowns])
         constants = {
+            "order": torch.tensor([*self.circular, *self.linear], dtype=torch.int64).argsort(),
             "is_circular": torch.tensor(is_circular, dtype=torch.bool),
             "middle": 0.5 * (low + high),
             "centre": 0.5 * (low + high)[self.linear],
@@ -162,8 +164,7 @@ class ViewHead(nn.Module):
         self, circular: Float[Tensor, "batch circular"], linear: Float[Tensor, "batch linear"]
     ) -> Float[Tensor, "batch unknown"]:
         """Put what is said of angles on the circle and of the others in the prior's order."""
-        columns = torch.cat([circular, linear], dim=1)
-        return columns[:, torch.tensor([*self.circular, *self.linear], dtype=torch.int64).argsort()]
+        return torch.cat([circular, linear], dim=1)[:, self.order]
 
     def _in_range(self, coordinates: Float[Tensor, "batch unknown"]) -> Tensor:
         """Turn angles by full circles to where they lie nearest the middle of their range."""

@@ -81,7 +81,9 @@ class YawMixture:
         z = _wrap(folded - mean) / std
         share = self.log_weight.gather(-1, bin_of) - 0.5 * z.square() - std.log()
         taught = torch.where(self.order == _CONTINUOUS, 0.0, share[..., 0])
-        return with_gradient_of(taught, self.log_prob(yaw))
+        with torch.no_grad():
+            log_prob = self.log_prob(yaw)
+        return with_gradient_of(taught, log_prob)
 
     def std_at(self, yaw: Float[Tensor, "*batch"]) -> Float[Tensor, "*batch"]:
         """Return the standard deviation (radians) of the component that a yaw most likely is of.
