@@ -407,19 +407,34 @@ def test_painting_object_by_object_leaves_the_noise(laid_table):
     """What is left is the image less the scene of the objects so far; in the end, only noise."""
     model, batch = laid_table
     decoder, scenes = model.scene_decoder, batch.scenes
-    left_over = decoder.left_over_before(batch.images, scenes)
     canvas = decoder.blank(batch.images, View(scenes.camera, scenes.light))
     every = torch.arange(len(scenes))
-    for count in range(left_over.shape[1]):
-        left = canvas.left_over(every)
-        torch.testing.assert_close(left, left_over[:, count], atol=1e-5, rtol=0.0)
+    for count in range(scenes.identity.shape[1] + 1):
         slot = torch.arange(count).expand(len(scenes), -1)
         expected = batch.images - decoder.image(scenes.pick(slot))
-        torch.testing.assert_close(left_over[:, count], expected, atol=1e-5, rtol=0.0)
+        torch.testing.assert_close(canvas.left_over(every), expected, atol=1e-5, rtol=0.0)
         if count < scenes.identity.shape[1]:
             slot = torch.full((len(scenes), 1), count)
             canvas.add(decoder.layers(scenes.pick(slot)), every)
-    assert left_over[:, -1].std().item() == pytest.approx(decoder.noise_std, rel=0.03)
+    left_over = canvas.left_over(every)
+    assert left_over.std().item() == pytest.approx(decoder.noise_std, rel=0.03)
+
+
+@pytest.mark.parametrize("looks", [1, 3, 7])
+def test_painting_in_turn_leaves_the_same(laid_table, looks):
+    model, batch = laid_table
+    decoder, scenes = model.scene_decoder, batch.scenes.near_to_far()
+    assert scenes.identity.shape[1] == 6 and scenes.count.min() < scenes.count.max()
+    view = View(scenes.camera, scenes.light)
+    number, row = (scenes.identity[:, : looks - 1] != ABSENT).T.nonzero(as_tuple=True)
+    layers = decoder.layers(scenes[row].pick(number[:, None]))
+    left_over = decoder.blank(batch.images, view).add_in_turn(layers, scenes.count, looks)
+    assert len(left_over) == sum((scenes.count >= n).sum() for n in range(looks))
+    number, row = (torch.arange(looks)[:, None] <= scenes.count).nonzero(as_tuple=True)
+    for left, n, image in zip(left_over, number, row, strict=True):
+        first = scenes[image[None]].pick(torch.arange(n)[None])
+        expected = batch.images[image] - decoder.image(first)[0]
+        torch.testing.assert_close(left, expected, atol=1e-5, rtol=0.0)
 
 
 def test_kept_pictures_show_the_first_objects_alone(laid_table):
@@ -470,9 +485,20 @@ def test_a_step_sees_what_the_steps_before_left(laid_table):
         del head.search.forward
     scenes = mode_of(unrolled).scenes
     every = dataclasses.replace(scenes, identity=unrolled.latents.identity_log_prob.argmax(dim=-1))
-    expected = model.scene_decoder.left_over_before(batch.images, every)
     for step, left_over in enumerate(looked):
-        torch.testing.assert_close(left_over, expected[:, step], atol=1e-5, rtol=0.0)
+        before = every.pick(torch.arange(step).expand(len(scenes), -1))
+        expected = batch.images - model.scene_decoder.image(before)
+        torch.testing.assert_close(left_over, expected, atol=1e-5, rtol=0.0)
+
+
+@pytest.mark.parametrize("count", [0, 6])
+def test_a_single_scene_teaches_the_guide_also_when_empty(laid_table, count):
+    model, batch = laid_table
+    row = (batch.scenes.count == count).nonzero()[:1, 0]
+    assert len(row) == 1, "the batch has none"
+    sleep = model.sleep(batch.images[row], batch.scenes[row])
+    assert sleep.value.isfinite().all()
+    assert (sleep.identity == 0).all() == (count == 0)
 
 
 def test_appearances_come_back_from_their_numbers(laid_table):

@@ -20,6 +20,7 @@ from air3d.models.lessons import lesson
 from air3d.models.patches import PatchHead, PatchPrior
 from air3d.models.poses import PoseHead, TrueObjects
 from air3d.models.rotations import RotationHead, UprightHead
+from air3d.models.rows import rows_of
 from air3d.models.search import Search
 from air3d.models.unrolled import Unrolled
 from air3d.models.views import ViewHead
@@ -207,11 +208,11 @@ class Air(nn.Module):
         left_over = head.left_over(Observation(images, seen), states, scenes)
         # Of the steps that may be reached: all up to the one that finds no further object.
         steps = torch.arange(self.max_steps, device=images.device)
-        row, step = (steps <= scenes.count[:, None]).nonzero(as_tuple=True)
+        step, row = (steps[:, None] <= scenes.count).nonzero(as_tuple=True)
         told = viewer.told(View(scenes.camera, scenes.light))
         observation = Observation(images, told)
         assert encoded.map is not None
-        look = head.look(encoded.map[row], left_over[row, step], states[row, step])
+        look = head.look(rows_of(encoded.map, row), left_over, states[row, step])
         presence = torch.zeros_like(states[..., 0])
         presence = presence.index_put((row, step), self.guide.presence_logits(look))
         found = (step < scenes.count[row]).nonzero()[:, 0]

@@ -50,6 +50,32 @@ class Canvas:
         paint(self.painting, layers, row)
         self.painted[row] += 1
 
+    @torch.no_grad()
+    def add_in_turn(
+        self, layers: Layers, count: Int[Tensor, " batch"], looks: int
+    ) -> Float[Tensor, "look 3 height width"]:
+        """Paint each image's objects one by one, and return what is left of it before each.
+
+        Args:
+            layers: the objects, [object, 1, height, width]: the first ones of all images that have
+                any, image by image, then the second ones, and so on; those that a look follows.
+            count: how many each image has.
+            looks: how many looks there are at most; the last one sees what is left in the end
+                where an image has fewer objects.
+
+        Returns:
+            What the first looks see, of all images, then what the second ones see, of those that
+            have an object, and so on.
+        """
+        reached = [(count >= number).nonzero()[:, 0] for number in range(looks)]
+        left_over = [self.left_over(reached[0])]
+        for row, added in zip(
+            reached[1:], layers.split([len(row) for row in reached[1:]]), strict=True
+        ):
+            self.add(added, row)
+            left_over.append(self.left_over(row))
+        return torch.cat(left_over)
+
     def keep(self, row: Int[Tensor, " row"]) -> None:
         """Keep the pictures of some of the images as they are now."""
         row = row.cpu()

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from air3d.geometry import rigid_transform
 from air3d.models.attention import paint_patch
-from air3d.models.canvas import Canvas, less
+from air3d.models.canvas import Canvas
 from air3d.models.exposure import Exposure
 from air3d.models.latents import PatchLatents, PoseLatents, windows_of
 from air3d.models.pull_in import Sharpness
@@ -22,7 +22,7 @@ from air3d.render import (
     render_layers,
     render_scenes,
 )
-from air3d.render.composite import composite, join, prefix_selection, squared_error
+from air3d.render.composite import join, squared_error
 from air3d.render.images import Background
 from air3d.scene import Mesh, MeshBank, RenderSpec, Scenes, SceneSpec, View
 
@@ -287,12 +287,3 @@ class SceneDecoder(Decoder):
         painting = Painting.blank(len(images), self.spec.image_size, self.background(view))
         images = images.contiguous(memory_format=torch.channels_last)
         return Canvas(images, view, painting, torch.zeros(len(images), dtype=torch.int64), [])
-
-    @torch.no_grad()
-    def left_over_before(
-        self, images: Float[Tensor, "batch 3 height width"], scenes: Scenes
-    ) -> Float[Tensor, "batch count 3 height width"]:
-        """Return what is left of images beside the first n objects of scenes, n = 0..N."""
-        layers, background = self.layers(scenes), self.background(scenes)
-        prefixes = composite(layers, prefix_selection(layers.log_weight.shape[1]), background).rgb
-        return less(images[:, None], prefixes)

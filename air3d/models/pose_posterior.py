@@ -3,6 +3,7 @@
 import dataclasses
 from dataclasses import dataclass
 
+import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 from torch.distributions import Categorical, MultivariateNormal, Normal
@@ -48,6 +49,11 @@ class TaughtObjects:
     rotation_log_prob: Float[Tensor, " row"]
     appearance_log_prob: Float[Tensor, " row"]
     attention_log_prob: Float[Tensor, " row"]
+
+    @classmethod
+    def nothing(cls, device: torch.device) -> "TaughtObjects":
+        """Return the log-densities of no objects: torch's distributions take no empty batches."""
+        return cls(*torch.zeros(5, 0, device=device))
 
 
 @dataclass(frozen=True)

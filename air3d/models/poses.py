@@ -36,7 +36,7 @@ from air3d.models.search import PlaceMixture, Search
 from air3d.models.surroundings import Surroundings
 from air3d.models.tempering import temper_gradient
 from air3d.models.views import SeenView
-from air3d.scene import ABSENT, ScenePrior, Scenes
+from air3d.scene import ABSENT, ScenePrior, Scenes, View
 
 GLIMPSE_MARGIN = 1.5
 """Side of a glimpse in diameters: of the largest mesh, then of the one that is seen."""
@@ -130,13 +130,8 @@ class PoseHead(Head):
     def paint(self, canvas: Canvas, found: PoseLatents, row: Tensor) -> None:
         """Paint each object as what it most probably is."""
         identity = found.identity_log_prob[row].argmax(dim=1)
-        one = {
-            name: getattr(found, name)[row, identity][:, None]
-            for name in ("position", "rotation", "scale", "colour")
-        }
-        view = canvas.view
-        scenes = Scenes(identity[:, None], **one, camera=view.camera[row], light=view.light[row])
-        canvas.add(self.decoder.layers(scenes), row)
+        view = View(canvas.view.camera[row], canvas.view.light[row])
+        canvas.add(self.decoder.layers(_objects(found, row, identity, view)), row)
 
     def look(self, places: Tensor | None, left_over: Tensor | None, state: Tensor) -> PoseLook:
         """Search the map for the next object."""
@@ -261,6 +256,8 @@ class PoseHead(Head):
         from: log q of both bounds log q of the place from below. Where glimpses are read is taught
         by terms of its own, so the others do not move it.
         """
+        if not len(truth.identity):
+            return TaughtObjects.nothing(truth.identity.device)
         camera = _seen(observation).view.camera
         normalised = self.normalised_pixels(camera, truth.position)
         joint = look.search.joint_log_prob(normalised)
@@ -288,29 +285,25 @@ class PoseHead(Head):
     @torch.no_grad()
     def left_over(
         self, observation: Observation, states: Float[Tensor, "batch step state"], scenes: Scenes
-    ) -> Float[Tensor, "batch count 3 height width"]:
+    ) -> Float[Tensor, "look 3 height width"]:
         """Return what is left of images when the guide has drawn each of their first n objects.
 
-        It looks at the true objects and draws what it takes them for, as wrong as it yet is.
+        It looks at the true objects and draws what it takes them for, as wrong as it yet is. For
+        the order see :meth:`~air3d.models.canvas.Canvas.add_in_turn`.
         """
-        row, step = (scenes.identity != ABSENT).nonzero(as_tuple=True)
+        looks = states.shape[1]
+        step, row = (scenes.identity[:, : looks - 1] != ABSENT).T.nonzero(as_tuple=True)
+        canvas = self.blank(observation)
+        if not len(row):
+            return canvas.left_over(torch.arange(len(scenes)))
         centre = self.normalised_pixels(scenes.camera[row], scenes.position[row, step])
         part = observation[row]
         q = self.look_twice(part, centre.clamp(-1, 1), states[row, step])
         drawn = q.place.rsample(), q.rotation.rsample(), q.appearance.rsample()
         latents, identity = self._latents(q, _seen(part), *drawn), q.identity.sample()
-        index = torch.arange(len(row), device=row.device), identity
-        view = _seen(observation).view
-        painted = Scenes(
-            scenes.identity.index_put((row, step), identity),
-            scenes.position.index_put((row, step), latents.position[index]),
-            scenes.rotation.index_put((row, step), latents.rotation[index]),
-            scenes.scale.index_put((row, step), latents.scale[index]),
-            scenes.colour.index_put((row, step), latents.colour[index]),
-            view.camera,
-            view.light,
-        )
-        return self.decoder.left_over_before(observation.images, painted)
+        every = torch.arange(len(row), device=row.device)
+        layers = self.decoder.layers(_objects(latents, every, identity, _seen(part).view))
+        return canvas.add_in_turn(layers, scenes.count, looks)
 
     def normalised_pixels(
         self, camera: Camera, position: Float[Tensor, "row 3"]
@@ -399,6 +392,17 @@ def _taught_aim(
     place = aim.place.log_prob((normalised - aim.windows.centre) / aim.windows.half_side)
     std = aim.place.scale_tril.diagonal(dim1=-2, dim2=-1)
     return aim.identity.log_prob(identity) + temper_gradient(place, std)
+
+
+def _objects(
+    found: PoseLatents, row: Int[Tensor, " row"], identity: Int[Tensor, " row"], view: View
+) -> Scenes:
+    """Return scenes of one object each: what was found in some rows for one identity each."""
+    one = {
+        name: getattr(found, name)[row, identity][:, None]
+        for name in ("position", "rotation", "scale", "colour")
+    }
+    return Scenes(identity[:, None], **one, camera=view.camera, light=view.light)
 
 
 def _seen(observation: Observation) -> SeenView:

@@ -50,6 +50,12 @@ class Layers:
             None if self.depth is None else self.depth[row, order],
         )
 
+    def split(self, sizes: list[int]) -> "list[Layers]":
+        """Return the layers of the first scenes, of the next, and so on; they share memory."""
+        parts = [self.colour, self.log_weight, self.log_transmittance]
+        parts += [] if self.depth is None else [self.depth]
+        return [Layers(*some) for some in zip(*(part.split(sizes) for part in parts), strict=True)]
+
     def unflatten(self, batch: int, objects: int) -> "Layers":
         """Return a backend's layers by batch and object."""
         sizes = (batch, objects)
