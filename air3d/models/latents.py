@@ -94,14 +94,14 @@ class TurnedLatents(PoseLatents):
         turned: the rotations.
         turn_log_weight: of their components among these R; gradients reach it.
         turned_kl: log q - log p of each draw, by the component it comes from.
-        search_log_prob: log q of finding this place by the search; gradients reach the search and
-            not the place.
+        attention_log_prob: log q of finding this place by the search, and of the first glimpse
+            to take it for what it is; gradients reach those two and not the place.
     """
 
     turned: Float[Tensor, "batch *step identity turn 3 3"]
     turn_log_weight: Float[Tensor, "batch *step identity turn"]
     turned_kl: Float[Tensor, "batch *step identity turn"]
-    search_log_prob: Float[Tensor, "batch *step identity"]
+    attention_log_prob: Float[Tensor, "batch *step identity"]
 
     def as_identities(self) -> PoseLatents:
         """Return the same with every identity in every rotation as an identity of its own.

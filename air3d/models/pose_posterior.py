@@ -10,6 +10,7 @@ from torch.distributions import Categorical, MultivariateNormal, Normal
 
 from air3d.models.attention import Windows
 from air3d.models.rotations import RotationDensity
+from air3d.models.tempering import temper_gradient
 from air3d.scene import Scenes
 
 
@@ -76,6 +77,14 @@ class Aim:
     def centre(self) -> Float[Tensor, "batch 2"]:
         """Where the object most probably is, normalised pixels within the image."""
         return (self.windows.centre + self.place.mean * self.windows.half_side).clamp(-1, 1)
+
+    def teach(
+        self, identity: Int[Tensor, "*batch"], centre: Float[Tensor, "batch 2"]
+    ) -> Float[Tensor, " batch"]:
+        """Return the log-density of what stands where (normalised pixels), gradients tempered."""
+        place = self.place.log_prob((centre - self.windows.centre) / self.windows.half_side)
+        std = self.place.scale_tril.diagonal(dim1=-2, dim2=-1)
+        return self.identity.log_prob(identity) + temper_gradient(place, std)
 
 
 @dataclass(frozen=True)

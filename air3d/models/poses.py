@@ -218,20 +218,24 @@ class PoseHead(Head):
     def sample_turned(self, observation: Observation, look: PoseLook, turns: int) -> TurnedLatents:
         """Draw latents for every identity, in several rotations each; gradients likewise."""
         seen = _seen(observation)
-        q = self.look_twice(observation, look.search.at(look.search.sample()), look.state)
+        aim = self.take_aim(observation, look.search.at(look.search.sample()), look.state)
+        q = self.posterior(observation, aim, aim.centre, look.state)
         place, unit = q.place.rsample(), q.appearance.rsample()
         rotation = q.rotation.rsample()
         latents = self._latents(q, seen, place, rotation, unit)
         some = q.rotation.rsample_some(turns)
         kl = latents.kl - q.rotation.with_fixed_weights().log_prob(rotation)
         found = q.windows.centre[:, None] + place * q.windows.half_side[:, None]
-        search = [look.search.log_prob(each) for each in found.detach().unbind(dim=1)]
+        attention = [
+            look.search.log_prob(each) + aim.teach(torch.tensor(k, device=each.device), each)
+            for k, each in enumerate(found.detach().unbind(dim=1))
+        ]
         return TurnedLatents(
             **vars(latents),
             turned=some.rotation,
             turn_log_weight=some.log_weight,
             turned_kl=kl[..., None] + some.log_prob,
-            search_log_prob=torch.stack(search, dim=1),
+            attention_log_prob=torch.stack(attention, dim=1),
         )
 
     def mode(self, observation: Observation, look: PoseLook) -> PoseLatents:
@@ -279,7 +283,7 @@ class PoseHead(Head):
             location_log_prob=temper_gradient(location, location_std),
             rotation_log_prob=q.rotation.teach(truth.rotation, identity),
             appearance_log_prob=appearance.sum(dim=-1),
-            attention_log_prob=joint.logsumexp(dim=1) + _taught_aim(aim, identity, normalised),
+            attention_log_prob=joint.logsumexp(dim=1) + aim.teach(identity, normalised),
         )
 
     @torch.no_grad()
@@ -383,15 +387,6 @@ def _place(raw: Float[Tensor, "*batch output"]) -> MultivariateNormal:
     tril = torch.diag_embed(scale)
     tril[..., 1, 0] = raw[..., 4] * scale[..., 1]
     return MultivariateNormal(raw[..., :2], scale_tril=tril, validate_args=False)
-
-
-def _taught_aim(
-    aim: Aim, identity: Int[Tensor, " row"], normalised: Float[Tensor, "row 2"]
-) -> Float[Tensor, " row"]:
-    """Return the log-density of what stands where (normalised pixels), gradients tempered."""
-    place = aim.place.log_prob((normalised - aim.windows.centre) / aim.windows.half_side)
-    std = aim.place.scale_tril.diagonal(dim1=-2, dim2=-1)
-    return aim.identity.log_prob(identity) + temper_gradient(place, std)
 
 
 def _objects(

@@ -230,7 +230,7 @@ class _Several:
         assert seen is not None, "meshes are seen by a camera"
         kind = self._for_each_turn(latents.identity_log_prob)
         steps = StepTerms(self.turned.presence_logits, kind, self.each.latents.kl)
-        free = latents.turn_log_weight.flatten(-2) + self._for_each_turn(latents.search_log_prob)
+        free = latents.turn_log_weight.flatten(-2) + self._for_each_turn(latents.attention_log_prob)
         free = self.explanations.total(free) + seen.choice_log_prob[:, None]
         return (posterior * self.explanations.log_prob(steps)).sum() + (share * free).sum()
 
