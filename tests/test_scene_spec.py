@@ -221,3 +221,15 @@ def test_missing_and_binary_files_are_refused(tmp_path):
     for path in (tmp_path / "gone.yaml", tmp_path, binary):
         with pytest.raises(SceneFileError, match="cannot be read as a scene file"):
             load_scene(path)
+
+
+def test_laid_tables_differ_in_what_their_files_say():
+    spec = load_scene(ROOT / "scenes/tabletop.yaml")
+    unique, large = (
+        load_scene(ROOT / f"scenes/tabletop_{name}.yaml") for name in ("unique", "128")
+    )
+    same = {"name": spec.name}
+    assert unique.model_copy(update={**same, "objects": spec.objects}) == spec
+    assert unique.objects.model_copy(update={"repeats": True}) == spec.objects
+    same |= {"image_size": spec.image_size, "render": spec.render, "pull_in": spec.pull_in}
+    assert large.model_copy(update=same) == spec
