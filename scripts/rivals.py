@@ -1,12 +1,14 @@
 """Test what AIR is compared with, and write the figures as evaluate.py does.
 
 `twin` teaches a network like AIR's by labels, then tests it; `optimise` searches each test image
-from random starts, in turn with a checkpoint if one is named.
+from random starts, in turn with a checkpoint if one is named; `bound` errs as little as an unbiased
+estimate can that is told how many objects there are and which (the Cramér-Rao bound).
 
 Examples:
     python scripts/rivals.py twin --minutes 10 --data data/single --json twin.json
     python scripts/rivals.py optimise --limit 100 --data data/single --json search.json \\
         --against assets/checkpoints/single_object --refine-steps 40
+    python scripts/rivals.py bound --data data/single --json bound.json
 """
 
 import functools
@@ -23,20 +25,22 @@ from air3d.checkpoint import load_model
 from air3d.cli import run
 from air3d.data import SceneStream
 from air3d.evaluation import (
-    Evaluation,
     Method,
+    Scored,
     TestSet,
     evaluate_in_turn,
     examine,
     load_test_set,
     result_record,
+    score,
     to_json,
 )
 from air3d.evaluation.tables import further_table, to_table
 from air3d.inference import ONE_PASS, Effort
 from air3d.models import SceneConfig
+from air3d.models.decoders import SceneDecoder
 from air3d.provenance import check_writable, write_json
-from air3d.rivals import Optimiser, Restarts, Twin, infer_by_twin, teach
+from air3d.rivals import Optimiser, Restarts, Twin, efficient_estimates, infer_by_twin, teach
 from air3d.scene import Mesh, SceneSpec, load_assets, load_scene
 from air3d.training import TrainSettings
 
@@ -98,13 +102,19 @@ class TestOptimiser(Test):
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class TestBound(Test):
+    """Err as little as the noise of the pixels lets anyone."""
+
+
 @dataclass(frozen=True)
 class Arguments:
     """Which rival."""
 
     rival: Annotated[
         Annotated[TestTwin, tyro.conf.subcommand("twin")]
-        | Annotated[TestOptimiser, tyro.conf.subcommand("optimise")],
+        | Annotated[TestOptimiser, tyro.conf.subcommand("optimise")]
+        | Annotated[TestBound, tyro.conf.subcommand("bound")],
         tyro.conf.arg(name=""),
     ]
 
@@ -122,8 +132,10 @@ def main(arguments: Arguments) -> None:
         test_set = test_set.first(rival.limit)
     if isinstance(rival, TestTwin):
         _test_twin(rival, spec, meshes, test_set)
-    else:
+    elif isinstance(rival, TestOptimiser):
         _test_optimiser(rival, spec, meshes, test_set)
+    else:
+        _test_bound(rival, spec, meshes, test_set)
 
 
 def _test_twin(
@@ -147,7 +159,7 @@ def _test_twin(
         "seed": arguments.seed,
         "weights": sum(weights.numel() for weights in twin.parameters()),
     }
-    _write(arguments, method, test_set, evaluation, {"training": training})
+    _write(arguments, meshes, test_set, evaluation, {"training": training})
 
 
 def _test_optimiser(
@@ -169,18 +181,35 @@ def _test_optimiser(
             "metrics": to_json(other.metrics),
         }
         print(to_table(other), end="\n\n")
-    _write(arguments, method, test_set, evaluation, how)
+    _write(arguments, meshes, test_set, evaluation, how)
+
+
+def _test_bound(
+    arguments: TestBound, spec: SceneSpec, meshes: tuple[Mesh, ...], test_set: TestSet
+) -> None:
+    if test_set.scenes is None:
+        raise ValueError(f"--data {arguments.data}: says no poses, without which there is no bound")
+    estimates = efficient_estimates(
+        SceneDecoder(spec, meshes),
+        test_set.images,
+        test_set.scenes,
+        batch=arguments.batch,
+        seed=arguments.seed,
+    )
+    evaluation = score(spec, meshes, test_set, tuple(estimates))
+    how = {"effort": "told what there is; errs as the noise lets it", "seed": arguments.seed}
+    _write(arguments, meshes, test_set, evaluation, how)
 
 
 def _write(
     arguments: Test,
-    method: Method,
+    meshes: tuple[Mesh, ...],
     test_set: TestSet,
-    evaluation: Evaluation,
+    evaluation: Scored,
     how: Mapping[str, object],
 ) -> None:
     """Write the figures of a rival and show them."""
-    figures = examine(test_set, evaluation, method.meshes, elbo=None)
+    figures = examine(test_set, evaluation, meshes, elbo=None)
     options = {"scene": str(arguments.scene), "data": str(arguments.data), "batch": arguments.batch}
     how = {"method": arguments.method, **options, **how}
     write_json(arguments.json, result_record(how, test_set, evaluation, figures))

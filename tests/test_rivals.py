@@ -13,12 +13,14 @@ from air3d.data.bop import BopPlan, write_bop
 from air3d.evaluation import Method, TestSet, evaluate_in_turn
 from air3d.evaluation.results import results_page
 from air3d.inference import infer
+from air3d.inference.settling import settle
 from air3d.models import SceneConfig, build_air
 from air3d.models.decoders import SceneDecoder
 from air3d.rivals import Optimiser, Restarts, Twin, infer_by_twin, teach, twin_loss
+from air3d.rivals.bound import efficient_scenes
 from air3d.rivals.teaching import in_order_of_kinds
 from air3d.rivals.twin import Answers
-from air3d.scene import ABSENT, load_assets, load_scene
+from air3d.scene import ABSENT, ScenePrior, load_assets, load_scene
 from air3d.training import TrainSettings
 
 SINGLE = load_scene(ROOT / "scenes" / "single_object.yaml")
@@ -204,3 +206,29 @@ def test_options_out_of_range_end_before_any_work(call_script, capsys, option, f
     flags = ["--data", "x", "--json", "y", option]
     assert call_script("rivals.py", "optimise", *flags) not in (0, None)
     assert fault in " ".join(capsys.readouterr().err.split())
+
+
+def test_the_bound_is_as_wide_as_the_noise_lets_it():
+    """Fitting noisy images from the truth scatters as an efficient estimator does."""
+    truth = ScenePrior(SINGLE, THINGS).sample(1, torch.Generator().manual_seed(3))
+    scenes = truth[torch.zeros(200, dtype=torch.int64)]
+    decoder, generator = SceneDecoder(SINGLE, THINGS), torch.Generator().manual_seed(0)
+    drawn = efficient_scenes(decoder, scenes, generator).position[:, 0, :2]
+    images = decoder.image(scenes)
+    images = images + decoder.noise_std * torch.randn(images.shape, generator=generator)
+    fitted = settle(decoder, images, scenes, steps=6).position[:, 0, :2]
+    middle = truth.position[0, 0, :2]
+    for found in (drawn, fitted):
+        torch.testing.assert_close(found.mean(0), middle, atol=1e-4, rtol=0.0)
+    torch.testing.assert_close(fitted.T.cov(), drawn.T.cov(), rtol=0.4, atol=4e-9)
+
+
+def test_the_bound_stands_beside_the_rivals(tmp_path, call_script, capsys):
+    write_bop(tmp_path / "data", BopPlan(SINGLE, count=6, seed=5))
+    scene, results = ROOT / "scenes" / "single_object.yaml", tmp_path / "results"
+    flags = ["--scene", scene, "--data", tmp_path / "data", "--json", results / "bound.json"]
+    assert call_script("rivals.py", "bound", *flags, "--batch", 4) == 0, capsys.readouterr().err
+    content = json.loads((results / "bound.json").read_text())
+    assert content["metrics"]["all_right"] == 1.0
+    assert content["metrics"]["position_in_diameters"]["median"] < 0.003
+    assert "| bound | told what there is" in results_page(results)

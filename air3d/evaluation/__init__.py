@@ -6,7 +6,14 @@ from air3d.evaluation.counts import CountMetrics, count_metrics
 from air3d.evaluation.detection import DetectionMetrics, detection_metrics
 from air3d.evaluation.figures import Figures, examine
 from air3d.evaluation.fit import elbo_of
-from air3d.evaluation.judge import Evaluation, Method, evaluate, evaluate_in_turn
+from air3d.evaluation.judge import (
+    Evaluation,
+    Method,
+    Scored,
+    evaluate,
+    evaluate_in_turn,
+    score,
+)
 from air3d.evaluation.matching import Match, match_objects
 from air3d.evaluation.metrics import SceneMetrics, scene_metrics, to_json
 from air3d.evaluation.pairs import JudgedImage, Pair, judge
@@ -20,7 +27,7 @@ __all__ = [
     "AverageDistances",
     "CountMetrics",
     "DetectionMetrics",
-    "Evaluation",
+    "Scored",
     "Figures",
     "JudgedImage",
     "Match",
@@ -29,6 +36,7 @@ __all__ = [
     "SceneMetrics",
     "Splits",
     "TestSet",
+    "Evaluation",
     "average_distances",
     "count_metrics",
     "detection_metrics",
@@ -43,6 +51,7 @@ __all__ = [
     "result_record",
     "rotation_error",
     "scene_metrics",
+    "score",
     "split",
     "to_json",
     "write_bop_results",

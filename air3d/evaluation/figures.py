@@ -7,7 +7,7 @@ from air3d.evaluation.average_distance import AverageDistances, average_distance
 from air3d.evaluation.calibration import Calibration, count_confidence, scene_calibration
 from air3d.evaluation.detection import DetectionMetrics, detection_metrics
 from air3d.evaluation.fit import Fit, fit
-from air3d.evaluation.judge import Evaluation
+from air3d.evaluation.judge import Scored
 from air3d.evaluation.pairs import judge
 from air3d.evaluation.splits import Splits, split
 from air3d.evaluation.summaries import Errors
@@ -35,7 +35,7 @@ class Figures:
 
 
 def examine(
-    test_set: TestSet, evaluation: Evaluation, meshes: Sequence[Mesh], elbo: Errors | None
+    test_set: TestSet, evaluation: Scored, meshes: Sequence[Mesh], elbo: Errors | None
 ) -> Figures:
     """Look at the estimates of a test set (see ``evaluate``) in every other way.
 

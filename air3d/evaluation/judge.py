@@ -40,18 +40,27 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Scored:
     """What a test says of a method.
 
     Attributes:
         metrics: of scenes in 3D, of counts in 2D.
         estimates: of each image.
-        images_per_second: of inference alone, compilation excluded.
-        processor_seconds: an image takes, on all threads together; other programs do not count.
     """
 
     metrics: SceneMetrics | CountMetrics
     estimates: tuple[SceneEstimate, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation(Scored):
+    """What a test says of a method that was seen at work.
+
+    Attributes:
+        images_per_second: of inference alone, compilation excluded.
+        processor_seconds: an image takes, on all threads together; other programs do not count.
+    """
+
     images_per_second: float
     processor_seconds: float
 
@@ -99,7 +108,7 @@ def evaluate_in_turn(
     number = len(test_set)
     return tuple(
         Evaluation(
-            _metrics(method, test_set, estimates[index]),
+            _metrics(method.spec, method.meshes, test_set, estimates[index]),
             tuple(estimates[index]),
             number / seconds[index],
             processor[index] / number,
@@ -108,10 +117,23 @@ def evaluate_in_turn(
     )
 
 
+def score(
+    spec: SceneSpec | GlimpseSpec,
+    meshes: tuple[Mesh, ...],
+    test_set: TestSet,
+    estimates: Sequence[SceneEstimate],
+) -> Scored:
+    """Score estimates of a test set, one for each image, wherever they come from."""
+    return Scored(_metrics(spec, meshes, test_set, estimates), tuple(estimates))
+
+
 def _metrics(
-    method: Method, test_set: TestSet, estimates: list[SceneEstimate]
+    spec: SceneSpec | GlimpseSpec,
+    meshes: tuple[Mesh, ...],
+    test_set: TestSet,
+    estimates: Sequence[SceneEstimate],
 ) -> SceneMetrics | CountMetrics:
-    if test_set.scenes is None or not isinstance(method.spec, SceneSpec):
+    if test_set.scenes is None or not isinstance(spec, SceneSpec):
         counts = [estimate.count for estimate in estimates]
         return count_metrics(counts, test_set.counts.tolist())
-    return scene_metrics(estimates, test_set.scenes, method.meshes, open_numbers(method.spec))
+    return scene_metrics(estimates, test_set.scenes, meshes, open_numbers(spec))

@@ -3,24 +3,25 @@
 from air3d.evaluation.calibration import Confidence
 from air3d.evaluation.counts import CountMetrics
 from air3d.evaluation.figures import Figures
-from air3d.evaluation.judge import Evaluation
+from air3d.evaluation.judge import Evaluation, Scored
 from air3d.evaluation.metrics import SceneMetrics
 from air3d.evaluation.summaries import Errors
 
 
-def to_table(evaluation: Evaluation) -> str:
+def to_table(evaluation: Scored) -> str:
     """Return the figures that matter, one per line, then one line per mesh or per count."""
     metrics = evaluation.metrics
     counts = metrics.count if isinstance(metrics, SceneMetrics) else metrics
     lines = [
         _line("images", f"{counts.images}"),
-        _line("images per second", f"{evaluation.images_per_second:.1f}"),
         _line("count right", percent(counts.accuracy)),
     ]
     if isinstance(metrics, SceneMetrics):
         lines += _scene_lines(metrics)
     else:
         lines += _count_lines(metrics)
+    if isinstance(evaluation, Evaluation):
+        lines.append(_line("images per second", f"{evaluation.images_per_second:.1f}"))
     return "\n".join(lines)
 
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from air3d.estimate import ObjectEstimate, SceneEstimate
 from air3d.models.decoders import SceneDecoder, gaussian_log_likelihood
-from air3d.scene import Scenes
+from air3d.scene import ABSENT, Scenes
 
 
 @dataclass(frozen=True)
@@ -26,6 +26,18 @@ class Certainty:
     presence_probability: Float[Tensor, "batch object"]
     identity_probability: Float[Tensor, "batch object"]
     position_covariance: Float[Tensor, "batch object 2 2"]
+
+
+def sure_of(scenes: Scenes) -> Certainty:
+    """Give what scenes hold the probability 1, and its places no spread."""
+    there = (scenes.identity != ABSENT).to(scenes.scale)
+    counts = nn.functional.one_hot(scenes.count, scenes.identity.shape[1] + 1)
+    return Certainty(
+        count_probability=counts.to(there),
+        presence_probability=there,
+        identity_probability=there,
+        position_covariance=there.new_zeros(*there.shape, 2, 2),
+    )
 
 
 @torch.no_grad()

@@ -83,11 +83,25 @@ def slopes_at(decoder: SceneDecoder, scenes: Scenes) -> Float[Tensor, "batch val
     Where a face comes before another a pixel jumps, and a difference across that has no bounds: so
     each pixel's is the lesser of those to both sides.
     """
-    moves, means, picture = Moves(decoder, scenes), decoder.image(scenes), _Whole(decoder)
-    one, other = (
-        picture.slopes(moves, means, side) for side in (-WIDE_DIFFERENCE, WIDE_DIFFERENCE)
-    )
+    one, other = _to_both_sides(decoder, scenes, WIDE_DIFFERENCE)
     return torch.where(one.abs() < other.abs(), one, other)
+
+
+@torch.no_grad()
+def derivatives_at(
+    decoder: SceneDecoder, scenes: Scenes
+) -> Float[Tensor, "batch value coordinate"]:
+    """Return the derivatives of whole scenes' images by ``Moves``, by central differences."""
+    one, other = _to_both_sides(decoder, scenes, DIFFERENCE)
+    return 0.5 * (one + other)
+
+
+def _to_both_sides(
+    decoder: SceneDecoder, scenes: Scenes, difference: float
+) -> tuple[Float[Tensor, "batch value coordinate"], Float[Tensor, "batch value coordinate"]]:
+    moves, means, picture = Moves(decoder, scenes), decoder.image(scenes), _Whole(decoder)
+    back, forward = (picture.slopes(moves, means, side) for side in (-difference, difference))
+    return back, forward
 
 
 class _Picture(Protocol):

@@ -15,7 +15,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.estimate import SceneEstimate
-from air3d.inference.estimating import Certainty, scene_estimates
+from air3d.inference.estimating import scene_estimates, sure_of
 from air3d.inference.moves import Moves
 from air3d.inference.refinement import refine
 from air3d.inference.settling import log_likelihood
@@ -75,7 +75,7 @@ class Optimiser:
         """Return the likeliest scene that was found of each image; of it the search is sure."""
         scenes = self._grown(images, self._nothing(images))
         shown = self._decoder.image(scenes)
-        return scene_estimates(self._decoder, images, scenes, _sure_of(scenes), shown)
+        return scene_estimates(self._decoder, images, scenes, sure_of(scenes), shown)
 
     @property
     def _number(self) -> int:
@@ -154,15 +154,3 @@ def _one_of(spec: SceneSpec, index: int) -> SceneSpec:
     kind = spec.objects.types[index]
     objects = spec.objects.model_copy(update={"count": (0.0, 1.0), "types": (kind,)})
     return spec.model_copy(update={"objects": objects})
-
-
-def _sure_of(scenes: Scenes) -> Certainty:
-    """Give what was found the probability 1, and its places no spread."""
-    there = (scenes.identity != ABSENT).to(scenes.scale)
-    counts = torch.nn.functional.one_hot(scenes.count, scenes.identity.shape[1] + 1)
-    return Certainty(
-        count_probability=counts.to(there),
-        presence_probability=there,
-        identity_probability=there,
-        position_covariance=there.new_zeros(*there.shape, 2, 2),
-    )
