@@ -117,7 +117,7 @@ def main(arguments: Arguments) -> None:
             "meshes": [file_digest(mesh.path) for mesh in stream.meshes],
             "phase": arguments.phase,
             "data": arguments.data and str(arguments.data),
-            "init": str(arguments.init),
+            "init": arguments.init and str(arguments.init),
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
             "bfloat16": arguments.bfloat16,
