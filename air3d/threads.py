@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
@@ -35,18 +36,26 @@ def on_threads(function: Callable[[Part], Result], parts: Sequence[Part]) -> lis
     threads = torch.get_num_threads()
     if threads == 1 or len(parts) == 1:
         return [function(part) for part in parts]
-    results = list(executor(threads).map(function, parts))
-    torch.set_num_threads(threads)  # the workers' number is that of any new thread, until now
-    return results
+    return list(executor(threads).map(function, parts))
 
 
 def executor(threads: int) -> ThreadPoolExecutor:
     """Return the process's threads, made anew when torch's number of threads has changed."""
     global _pool, _pool_size
-    if _pool is None or _pool_size != threads:
-        _pool = ThreadPoolExecutor(threads, "air3d", _keep_to_one)
+    pool = _pool
+    if pool is None or _pool_size != threads:
+        pool = _pool = _started(threads)
         _pool_size = threads
-    return _pool
+    return pool
+
+
+def _started(threads: int) -> ThreadPoolExecutor:
+    """Return threads that all run, so that none of them sets the process's number any more."""
+    pool, together = ThreadPoolExecutor(threads, "air3d", _keep_to_one), threading.Barrier(threads)
+    for waiting in [pool.submit(together.wait) for _ in range(threads)]:
+        waiting.result()
+    torch.set_num_threads(threads)  # the workers' number is that of any new thread, until now
+    return pool
 
 
 def _keep_to_one() -> None:

@@ -1,6 +1,7 @@
 """Parts of a batch on threads: what they say, and what torch is left with."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from model_cases import SMALL
 from air3d.data import SceneStream
 from air3d.inference import infer, inferring
 from air3d.models import build_air
+from air3d.render.cpu.threads import for_ranges
 from air3d.scene import load_assets, load_scene
 from air3d.scene.spec import SceneSpec
 from air3d.threads import on_threads
@@ -33,11 +35,33 @@ def test_parts_run_beside_one_another_with_a_thread_each(two_threads):
 
     assert on_threads(work, [5, 3]) == [(5, 1), (3, 1)]
     assert torch.get_num_threads() == 2
-    later: list[int] = []
-    thread = threading.Thread(target=lambda: later.append(torch.get_num_threads()))
-    thread.start()
-    thread.join()
-    assert later == [2]
+
+
+@pytest.fixture
+def no_executor(two_threads, monkeypatch):
+    """The first work on threads has its threads to start."""
+    monkeypatch.setattr("air3d.threads._pool", None)
+
+
+def number_on_a_new_thread() -> int:
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(torch.get_num_threads).result()
+
+
+def test_work_on_threads_leaves_new_threads_torchs_number(no_executor):
+    assert on_threads(lambda part: part, [0, 1]) == [0, 1]
+    assert number_on_a_new_thread() == torch.get_num_threads() == 2
+
+
+def test_work_that_fails_leaves_new_threads_torchs_number(no_executor):
+    with pytest.raises(ZeroDivisionError):
+        on_threads(lambda part: 1 // part, [0, 1])
+    assert number_on_a_new_thread() == 2
+
+
+def test_kernels_leave_new_threads_torchs_number(no_executor):
+    for_ranges(lambda start, stop: None, 8, [])
+    assert number_on_a_new_thread() == 2
 
 
 def test_an_error_in_a_part_is_the_callers(two_threads):
