@@ -299,7 +299,7 @@ class PoseHead(Head):
         step, row = (scenes.identity[:, : looks - 1] != ABSENT).T.nonzero(as_tuple=True)
         canvas = self.blank(observation)
         if not len(row):
-            return canvas.left_over(torch.arange(len(scenes)))
+            return canvas.left_over(torch.arange(len(scenes), device=row.device))
         centre = self.normalised_pixels(scenes.camera[row], scenes.position[row, step])
         part = observation[row]
         q = self.look_twice(part, centre.clamp(-1, 1), states[row, step])
