@@ -77,18 +77,20 @@ def settle_object(
 
 
 @torch.no_grad()
-def slopes_at(decoder: SceneDecoder, scenes: Scenes) -> Float[Tensor, "batch value coordinate"]:
-    """Return the derivatives of whole scenes' images by ``Moves``, as they hold at some distance.
+def lesser_slopes_at(
+    decoder: SceneDecoder, scenes: Scenes
+) -> Float[Tensor, "batch value coordinate"]:
+    """Return the derivatives of whole scenes' images by ``Moves``, the lesser to each side.
 
-    Where a face comes before another a pixel jumps, and a difference across that has no bounds: so
-    each pixel's is the lesser of those to both sides.
+    Where a face comes before another a pixel jumps, and a difference across that grows beyond all
+    bounds; the difference to the other side does not.
     """
     one, other = _to_both_sides(decoder, scenes, WIDE_DIFFERENCE)
     return torch.where(one.abs() < other.abs(), one, other)
 
 
 @torch.no_grad()
-def derivatives_at(
+def central_slopes_at(
     decoder: SceneDecoder, scenes: Scenes
 ) -> Float[Tensor, "batch value coordinate"]:
     """Return the derivatives of whole scenes' images by ``Moves``, by central differences."""

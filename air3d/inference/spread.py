@@ -7,7 +7,7 @@ from torch import Tensor
 from air3d.geometry import Camera, project, unproject_to_plane
 from air3d.inference.explanations import Explanations
 from air3d.inference.moves import Moves
-from air3d.inference.settling import slopes_at
+from air3d.inference.settling import lesser_slopes_at
 from air3d.models.decoders import SceneDecoder
 from air3d.scene import Scenes, View, ViewPrior
 
@@ -16,7 +16,7 @@ STEP = 1e-3
 
 ROUGHNESS = 1.6
 """By how much fits scatter more, in variance, than the curvature says: faces that come before
-others make log p(x | z) rough. Of 95 objects of easy tables, refined by 40 steps."""
+others make log p(x | z) rough. Measured on 95 objects of easy tables, refined by 40 steps."""
 
 
 @torch.no_grad()
@@ -64,7 +64,7 @@ def spread_at_peak(decoder: SceneDecoder, scenes: Scenes) -> Float[Tensor, "batc
     what no pixel shows.
     """
     moves = Moves(decoder, scenes)
-    slopes = slopes_at(decoder, scenes)
+    slopes = lesser_slopes_at(decoder, scenes)
     precision = slopes.mT @ slopes / decoder.noise_std**2
     precision = precision + torch.eye(moves.size, device=precision.device)
     covariance = torch.linalg.inv(precision.double()).to(precision)

@@ -84,7 +84,7 @@ class Canvas:
     @torch.no_grad()
     def left_over(self, row: Int[Tensor, " row"]) -> Float[Tensor, "row 3 height width"]:
         """Return what is left of some of the images beside what is painted; without gradients."""
-        return less(rows_of(self.images, row), self.painting.rgb.index_select(0, row.cpu()))
+        return _difference(rows_of(self.images, row), self.painting.rgb.index_select(0, row.cpu()))
 
     def shown_with(self, count: Int[Tensor, " batch"]) -> Float[Tensor, "batch 3 height width"]:
         """Return the pictures with each image's first objects alone.
@@ -104,13 +104,13 @@ class Canvas:
         return rgb.movedim(-1, 1).to(self.images.device)
 
 
-def less(
+def _difference(
     images: Float[Tensor, "*#batch 3 height width"],
     painted: Float[Tensor, "*#batch height width 3"],
 ) -> Float[Tensor, "*batch 3 height width"]:
-    """Return what is left of images beside what a renderer has painted.
+    """Return images less what a renderer has painted.
 
-    It lies in memory as the paintings do, channels last, as convolutions want it too: with mixed
-    layouts the subtraction takes five times as long.
+    The result lies in memory as the paintings do, channels last, as convolutions want it too: with
+    mixed layouts the subtraction takes five times as long.
     """
     return (images.movedim(-3, -1).contiguous() - painted.to(images.device)).movedim(-1, -3)

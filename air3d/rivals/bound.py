@@ -8,7 +8,7 @@ from torch import Tensor
 from air3d.estimate import SceneEstimate
 from air3d.inference.estimating import scene_estimates, sure_of
 from air3d.inference.moves import Moves
-from air3d.inference.settling import derivatives_at
+from air3d.inference.settling import central_slopes_at
 from air3d.models.decoders import SceneDecoder
 from air3d.scene import Scenes
 
@@ -28,7 +28,7 @@ def efficient_scenes(decoder: SceneDecoder, scenes: Scenes, generator: torch.Gen
         generator: of the errors.
     """
     moves = Moves(decoder, scenes)
-    slopes = derivatives_at(decoder, scenes)
+    slopes = central_slopes_at(decoder, scenes)
     information = slopes.mT @ slopes / decoder.noise_std**2
     root = torch.linalg.cholesky(information.double() + torch.eye(moves.size))
     errors = torch.randn(len(scenes), moves.size, 1, dtype=root.dtype, generator=generator)
