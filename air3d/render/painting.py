@@ -40,6 +40,7 @@ def paint(
     every = range(len(painting.rgb))
     if len(set(row.tolist()) & set(every)) != len(row):
         raise ValueError(
-            f"paint: row must hold numbers from 0 to {len(painting.rgb) - 1}, none of them twice"
+            f"paint: row must hold numbers from 0 to {len(painting.rgb) - 1}, none of them twice, "
+            f"got {row.tolist()}"
         )
     choose(backend, layers).paint(painting, layers, row)
