@@ -21,8 +21,8 @@ class ObjectEstimate:
         object_to_world: pose [4, 4].
         scale: factor of the mesh's size.
         colour: multiplies the mesh's own [3].
-        position_covariance: of x and y on the plane, square metres [2, 2]: q's and, after
-            refinement, of Laplace's approximation of p(z | x).
+        position_covariance: of x and y on the plane, square metres [2, 2]: of q(z | x), or after
+            refinement of Laplace's approximation of p(z | x); 0 from methods that claim none.
     """
 
     name: str

@@ -53,7 +53,7 @@ REDRAWN_STEPS = 10
 """Of settling before a scene drawn anew is judged, which begins farther away than an edited one."""
 
 LAST_STEPS = 6
-"""Of settling where any edit was kept."""
+"""Of settling in the end, where a scene was edited or drawn anew, be it in vain."""
 
 TURNS = 12
 """Turns about z in which the object that is blamed is tried."""
@@ -114,20 +114,20 @@ def rescore(
     """
     with torch.no_grad():
         encoded = model.guide.encoder(images)
-    edited = torch.zeros(len(images), dtype=torch.bool)
+    retried = torch.zeros(len(images), dtype=torch.bool)
     for number in range(rounds):
         explained = _pruned(model, images, explained)
         excess = _excess(model, images, explained)
         rows = surprising(excess, images.shape[1]).nonzero()[:, 0]
         if len(rows) == 0:
             break
-        edited[rows.cpu()] = True
+        retried[rows.cpu()] = True
         part = Puzzle(model, images[rows], encoded[rows], explained[rows], excess[rows], number)
         better = _best_redrawn(part) if number % 2 else _best_edit(part)
         explained = _replaced(explained, rows, better)
         watch(Stage(f"round {number + 1}: other objects tried", explained.scenes))
     explained = _pruned(model, images, explained)
-    rows = edited.nonzero()[:, 0].to(images.device)
+    rows = retried.nonzero()[:, 0].to(images.device)
     part = explained[rows]
     scenes = settle(model.scene_decoder, images[rows], part.scenes, LAST_STEPS)
     explained = _replaced(explained, rows, part.at(scenes))

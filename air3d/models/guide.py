@@ -231,9 +231,9 @@ def _may_have_ended(
     reached: Float[Tensor, " batch"],
     max_steps: int,
 ) -> Int[Tensor, " some"]:
-    """Return the rows of which no later count need be more probable than to end here.
+    """Return the rows whose most probable count may be what is painted so far.
 
-    The probability of later counts is shared by less than ``max_steps`` of them; twice as many
-    leave room for rounding.
+    Later counts are at most ``max_steps``, so the most probable one of them has at least that share
+    of ``reached``; twice as many leave room for rounding.
     """
     return row[2 * max_steps * ended[row] >= reached[row]]

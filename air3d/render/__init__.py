@@ -4,10 +4,10 @@ Two paths share cameras, lights and meanings. The *fused* one is for learning: e
 rasterized once, softly, into a layer (:func:`render_layers`), and layers are merged exactly into
 images (:func:`composite`), so every prefix of a scene and every combination of candidates is
 compositing, not rendering; all faces count and none is stored. :func:`render` does both, and
-:func:`render_with_depth` returns alpha and soft depth beside the colours; :func:`paint` adds object
-by object. The *fragments* path is
-PyTorch3D's contract, stage by stage: :func:`pack_instances`, :func:`project_faces`,
-:func:`rasterize` (the nearest faces of every pixel), a shading, a blend.
+:func:`render_with_depth` returns alpha and soft depth beside the colours; :func:`paint` adds
+objects one by one to images that it keeps. The *fragments* path is PyTorch3D's contract, stage by
+stage: :func:`pack_instances`, :func:`project_faces`, :func:`rasterize` (the nearest faces of every
+pixel), a shading, a blend.
 
 Softness has PyTorch3D's meanings (``sigma``, ``gamma``), and so have the steps per pixel and
 face. Backends compute the same values, in float32 or float64: ``cpu`` (Numba), ``reference``

@@ -1,7 +1,7 @@
 """What is wanted of the figures, beside what was measured.
 
 The list lies among the results as ``wanted.yaml``: rows of a figure's name, what it must reach, and
-where the files hold it. A row that is missed says why; one whose file is not there says so.
+where the files hold it. A row whose file is not there says so; notes say why others are missed.
 """
 
 import re
@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import pydantic
 import yaml
 from pydantic import BaseModel, ConfigDict
 
@@ -106,7 +105,7 @@ def read_wanted(folder: Path) -> tuple[WantedRow, ...]:
         return ()
     try:
         return _Wanted.model_validate(yaml.safe_load(path.read_text(encoding="utf-8"))).rows
-    except (OSError, ValueError, yaml.YAMLError, pydantic.ValidationError) as error:
+    except (OSError, ValueError, yaml.YAMLError) as error:
         reason = " ".join(str(error).split())
         raise ResultsError(f"{path}: cannot be read ({reason}); mend it") from error
 
