@@ -20,6 +20,7 @@ from air3d.models.rotations import UprightHead
 from air3d.scene import (
     ABSENT,
     Scenes,
+    SceneSpec,
     View,
     ViewPrior,
     concatenate,
@@ -185,6 +186,19 @@ def test_scenes_drawn_anew_win_where_everything_is_wrong(model, table, monkeypat
     found = rescore(model, images, wrong, rounds=2)
     truth = score(model, images, as_explanations(scenes))
     assert (score(model, images, found) > truth - 1.0).all()
+
+
+def test_single_objects_are_searched_too():
+    """Beside the only object that a scene may have, nothing is known."""
+    spec = load_scene(ROOT / "scenes/single_object.yaml")
+    assert isinstance(spec, SceneSpec)
+    torch.manual_seed(0)
+    model = build_air(spec, SMALL, load_assets(spec))
+    batch = SceneStream(spec, batch=2, seed=0).batch(0)
+    wrong = as_explanations(batch.scenes[torch.tensor([1, 0])])
+    found = rescore(model, batch.images, wrong, rounds=1)
+    before, after = (score(model, batch.images, some) for some in (wrong, found))
+    assert (after > before).all()
 
 
 def test_noise_is_no_surprise_but_a_few_wrong_pixels_are():

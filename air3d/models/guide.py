@@ -170,7 +170,7 @@ class Guide(nn.Module):
 
         There are N, or one more than objects where that is fewer.
         """
-        nothing = torch.zeros_like(memories[:, :1])
+        nothing = memories.new_zeros(len(memories), 1, memories.shape[2])
         state = None
         states = []
         for memory in torch.cat([nothing, memories], dim=1)[:, : self.max_steps].unbind(dim=1):
