@@ -187,8 +187,7 @@ def _test_optimiser(
 def _test_bound(
     arguments: TestBound, spec: SceneSpec, meshes: tuple[Mesh, ...], test_set: TestSet
 ) -> None:
-    if test_set.scenes is None:
-        raise ValueError(f"--data {arguments.data}: says no poses, without which there is no bound")
+    assert test_set.scenes is not None, "a data set for a scene of meshes has scenes"
     estimates = efficient_estimates(
         SceneDecoder(spec, meshes),
         test_set.images,
