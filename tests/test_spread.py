@@ -1,5 +1,7 @@
 """How far objects may be from where they are found, held against what noise does."""
 
+import dataclasses
+
 import pytest
 import torch
 from conftest import ROOT
@@ -14,7 +16,7 @@ from air3d.inference.settling import settle
 from air3d.inference.spread import spread_at_peak, spread_of_guide
 from air3d.models import build_air
 from air3d.models.decoders import SceneDecoder
-from air3d.scene import Scenes, View, load_assets, load_scene
+from air3d.scene import Scenes, View, ViewPrior, load_assets, load_scene
 from air3d.scene.spec import SceneSpec
 
 
@@ -47,6 +49,21 @@ def test_at_a_peak_it_is_what_fits_to_noisy_images_scatter_by(spec):
         # fits that begin farther away than at the truth.
         squared = torch.linalg.solve(claimed[index], scatter).trace()
         assert 0.35 < squared.item() < 2.6
+
+
+def test_at_the_edge_of_a_range_it_is_as_within(spec):
+    """A guide may believe that the camera is farther away than it ever is; no move leads there."""
+    decoder, scene = SceneDecoder(spec, load_assets(spec)), one_scene(spec, 1)
+    prior = ViewPrior(spec)
+    seen = prior.coordinates(View(scene.camera, scene.light))
+    spread = []
+    for beyond in (0.0, 0.1):
+        farthest = torch.tensor([unknown.range.high + beyond for unknown in prior.unknowns])
+        is_circular = torch.tensor([unknown.circular for unknown in prior.unknowns])
+        view = prior.view(torch.where(is_circular, seen, farthest))
+        there = dataclasses.replace(scene, camera=view.camera, light=view.light)
+        spread.append(spread_at_peak(decoder, there)[0])
+    torch.testing.assert_close(spread[1], spread[0], rtol=0.02, atol=1e-9)
 
 
 def test_in_one_pass_place_and_camera_add_up(spec):

@@ -101,6 +101,10 @@ def central_slopes_at(
 def _to_both_sides(
     decoder: SceneDecoder, scenes: Scenes, difference: float
 ) -> tuple[Float[Tensor, "batch value coordinate"], Float[Tensor, "batch value coordinate"]]:
+    # A guide may believe what lies beyond the prior's ranges, whither no move leads: the difference
+    # from there would be that to the edge of the ranges.
+    unmoved = Moves(decoder, scenes)
+    scenes = unmoved.at(unmoved.zero())
     moves, means, picture = Moves(decoder, scenes), decoder.image(scenes), _Whole(decoder)
     back, forward = (picture.slopes(moves, means, side) for side in (-difference, difference))
     return back, forward

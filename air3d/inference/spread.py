@@ -64,10 +64,11 @@ def spread_at_peak(decoder: SceneDecoder, scenes: Scenes) -> Float[Tensor, "batc
     what no pixel shows.
     """
     moves = Moves(decoder, scenes)
-    slopes = lesser_slopes_at(decoder, scenes)
+    # Some entries are 1e8: in single precision the 1 of the prior would be lost beside them.
+    slopes = lesser_slopes_at(decoder, scenes).double()
     precision = slopes.mT @ slopes / decoder.noise_std**2
     precision = precision + torch.eye(moves.size, device=precision.device)
-    covariance = torch.linalg.inv(precision.double()).to(precision)
+    covariance = torch.linalg.inv(precision).to(scenes.position)
     split = moves.num_objects * moves.per_object
     of_objects = covariance[:, :split, :split].unflatten(2, (-1, moves.per_object))
     each = of_objects.unflatten(1, (-1, moves.per_object)).diagonal(dim1=1, dim2=3)

@@ -28,12 +28,12 @@ def efficient_scenes(decoder: SceneDecoder, scenes: Scenes, generator: torch.Gen
         generator: of the errors.
     """
     moves = Moves(decoder, scenes)
-    slopes = central_slopes_at(decoder, scenes)
+    slopes = central_slopes_at(decoder, scenes).double()
     information = slopes.mT @ slopes / decoder.noise_std**2
-    root = torch.linalg.cholesky(information.double() + torch.eye(moves.size))
+    root = torch.linalg.cholesky(information + torch.eye(moves.size))
     errors = torch.randn(len(scenes), moves.size, 1, dtype=root.dtype, generator=generator)
     drawn = torch.linalg.solve_triangular(root.mT, errors, upper=True)[..., 0]
-    return moves.at(drawn.to(slopes))
+    return moves.at(drawn.to(scenes.position))
 
 
 def efficient_estimates(
