@@ -104,7 +104,7 @@ class TestOptimiser(Test):
 
 @dataclass(frozen=True, kw_only=True)
 class TestBound(Test):
-    """Err as little as the noise of the pixels lets anyone."""
+    """Err as an unbiased estimate must, told how many objects there are and which."""
 
 
 @dataclass(frozen=True)
