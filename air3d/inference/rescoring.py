@@ -122,7 +122,9 @@ def rescore(
         if len(rows) == 0:
             break
         retried[rows.cpu()] = True
-        part = Puzzle(model, images[rows], encoded[rows], explained[rows], excess[rows], number)
+        # Every other round edits one object, each time another.
+        attempt = number // 2
+        part = Puzzle(model, images[rows], encoded[rows], explained[rows], excess[rows], attempt)
         better = _best_redrawn(part) if number % 2 else _best_edit(part)
         explained = _replaced(explained, rows, better)
         watch(Stage(f"round {number + 1}: other objects tried", explained.scenes))
