@@ -219,7 +219,7 @@ class PoseHead(Head):
         """Draw latents for every identity, in several rotations each; gradients likewise."""
         seen = _seen(observation)
         aim = self.take_aim(observation, look.search.at(look.search.sample()), look.state)
-        q = self.posterior(observation, aim, aim.centre, look.state)
+        q = self.posterior(observation, aim, aim.centre.detach(), look.state)
         place, unit = q.place.rsample(), q.appearance.rsample()
         rotation = q.rotation.rsample()
         latents = self._latents(q, seen, place, rotation, unit)
