@@ -18,6 +18,7 @@ from air3d.models.decoders import gaussian_log_likelihood
 from air3d.models.guide import Observation
 from air3d.models.latents import windows_of
 from air3d.models.lessons import lesson
+from air3d.models.views import ViewHead
 from air3d.models.yaw import YawMixture, symmetry_orders
 from air3d.objectives import count_log_prior, count_log_prob, enumerate_swaps
 from air3d.scene import (
@@ -388,6 +389,16 @@ def test_views_drawn_and_told_have_the_same_density(laid_table):
     log_q = viewer.teach(features, drawn.view) - viewer.half_width.log().sum()
     prior = viewer.prior.log_prob(viewer._in_range(drawn.coordinates))
     torch.testing.assert_close(drawn.kl, log_q - prior, atol=1e-3, rtol=1e-4)
+
+
+def test_a_view_without_full_circles_teaches_by_its_own_gradient():
+    prior = ViewPrior(load_scene(ROOT / "scenes/single_object_so3.yaml"))
+    assert [unknown.circular for unknown in prior.unknowns] == [False]
+    torch.manual_seed(0)
+    viewer = ViewHead(prior, 5, 8).double()
+    view = prior.view(prior.sample(4, torch.Generator().manual_seed(1)).double())
+    features = torch.randn(4, 5, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda features: viewer.teach(features, view), (features,))
 
 
 def test_the_density_of_a_search_is_one(laid_table):
