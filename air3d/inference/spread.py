@@ -64,12 +64,21 @@ def spread_at_peak(decoder: SceneDecoder, scenes: Scenes) -> Float[Tensor, "batc
     what no pixel shows.
     """
     moves = Moves(decoder, scenes)
-    # Some entries are 1e8: in single precision the 1 of the prior would be lost beside them.
-    slopes = lesser_slopes_at(decoder, scenes).double()
-    precision = slopes.mT @ slopes / decoder.noise_std**2
-    precision = precision + torch.eye(moves.size, device=precision.device)
+    precision = precision_of_moves(decoder, lesser_slopes_at(decoder, scenes))
     covariance = torch.linalg.inv(precision).to(scenes.position)
     split = moves.num_objects * moves.per_object
     of_objects = covariance[:, :split, :split].unflatten(2, (-1, moves.per_object))
     each = of_objects.unflatten(1, (-1, moves.per_object)).diagonal(dim1=1, dim2=3)
     return ROUGHNESS * moves.unit**2 * each[:, :2, :2].movedim(-1, 1)
+
+
+def precision_of_moves(
+    decoder: SceneDecoder, slopes: Float[Tensor, "batch value coordinate"]
+) -> Float[Tensor, "batch coordinate coordinate"]:
+    """Return what the noise leaves known of moves, of which slopes are an image's derivatives.
+
+    It is the Fisher information and, for what no pixel shows, the 1 of a prior as wide as a move.
+    It comes in double precision: some entries are 1e8, beside which that 1 would be lost.
+    """
+    slopes = slopes.double()
+    return slopes.mT @ slopes / decoder.noise_std**2 + torch.eye(slopes.shape[2]).to(slopes)

@@ -9,6 +9,7 @@ from air3d.estimate import SceneEstimate
 from air3d.inference.estimating import scene_estimates, sure_of
 from air3d.inference.moves import Moves
 from air3d.inference.settling import central_slopes_at
+from air3d.inference.spread import precision_of_moves
 from air3d.models.decoders import SceneDecoder
 from air3d.scene import Scenes
 
@@ -28,9 +29,8 @@ def efficient_scenes(decoder: SceneDecoder, scenes: Scenes, generator: torch.Gen
         generator: of the errors.
     """
     moves = Moves(decoder, scenes)
-    slopes = central_slopes_at(decoder, scenes).double()
-    information = slopes.mT @ slopes / decoder.noise_std**2
-    root = torch.linalg.cholesky(information + torch.eye(moves.size))
+    precision = precision_of_moves(decoder, central_slopes_at(decoder, scenes))
+    root = torch.linalg.cholesky(precision)
     errors = torch.randn(len(scenes), moves.size, 1, dtype=root.dtype, generator=generator)
     drawn = torch.linalg.solve_triangular(root.mT, errors, upper=True)[..., 0]
     return moves.at(drawn.to(scenes.position))
