@@ -105,12 +105,11 @@ class Canvas:
 
 
 def _difference(
-    images: Float[Tensor, "*#batch 3 height width"],
-    painted: Float[Tensor, "*#batch height width 3"],
-) -> Float[Tensor, "*batch 3 height width"]:
+    images: Float[Tensor, "batch 3 height width"], painted: Float[Tensor, "batch height width 3"]
+) -> Float[Tensor, "batch 3 height width"]:
     """Return images less what a renderer has painted.
 
     The result lies in memory as the paintings do, channels last, as convolutions want it too: with
     mixed layouts the subtraction takes five times as long.
     """
-    return (images.movedim(-3, -1).contiguous() - painted.to(images.device)).movedim(-1, -3)
+    return (images.movedim(1, -1).contiguous() - painted.to(images.device)).movedim(-1, 1)
