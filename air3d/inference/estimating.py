@@ -1,5 +1,6 @@
 """Put what was found of images, and how sure that is, into estimates."""
 
+import itertools
 from dataclasses import dataclass
 
 import torch
@@ -48,30 +49,52 @@ def scene_estimates(
     certainty: Certainty,
     reconstruction: Float[Tensor, "batch 3 height width"],
 ) -> list[SceneEstimate]:
-    """Return the estimates that say that images show these scenes, which look like this."""
+    """Return the estimates that say that images show these scenes, which look like this.
+
+    Numbers leave torch all at once: one by one, they take a tenth of the time of one pass.
+    """
     score = gaussian_log_likelihood(images, reconstruction[:, None], decoder.noise_std)[:, 0]
-    poses = scenes.object_to_world
+    objects = _object_estimates(decoder, scenes, certainty)
     return [
         SceneEstimate(
-            count=count,
-            count_probability=tuple(certainty.count_probability[row].tolist()),
-            objects=tuple(
-                ObjectEstimate(
-                    name=decoder.bank.meshes[identity].name,
-                    identity=identity,
-                    identity_probability=float(certainty.identity_probability[row, index]),
-                    presence_probability=float(certainty.presence_probability[row, index]),
-                    object_to_world=poses[row, index],
-                    scale=float(scenes.scale[row, index]),
-                    colour=scenes.colour[row, index],
-                    position_covariance=certainty.position_covariance[row, index],
-                )
-                for index, identity in enumerate(scenes.identity[row, :count].tolist())
-            ),
+            count=len(found),
+            count_probability=tuple(count_probability),
+            objects=found,
             camera=scenes.camera[row : row + 1],
             light=scenes.light[row : row + 1],
-            reconstruction=reconstruction[row],
-            log_likelihood=float(score[row]),
+            reconstruction=shown,
+            log_likelihood=log_likelihood,
         )
-        for row, count in enumerate(scenes.count.tolist())
+        for row, (found, count_probability, shown, log_likelihood) in enumerate(
+            zip(
+                objects,
+                certainty.count_probability.tolist(),
+                reconstruction.unbind(),
+                score.tolist(),
+                strict=True,
+            )
+        )
     ]
+
+
+def _object_estimates(
+    decoder: SceneDecoder, scenes: Scenes, certainty: Certainty
+) -> list[tuple[ObjectEstimate, ...]]:
+    """Return each scene's objects, without those that are absent."""
+    there = scenes.identity != ABSENT
+    names = [mesh.name for mesh in decoder.bank.meshes]
+    every = [
+        ObjectEstimate(names[identity], identity, *rest)
+        for identity, *rest in zip(
+            scenes.identity[there].tolist(),
+            certainty.identity_probability[there].tolist(),
+            certainty.presence_probability[there].tolist(),
+            scenes.object_to_world[there].unbind(),
+            scenes.scale[there].tolist(),
+            scenes.colour[there].unbind(),
+            certainty.position_covariance[there].unbind(),
+            strict=True,
+        )
+    ]
+    in_turn = iter(every)
+    return [tuple(itertools.islice(in_turn, count)) for count in scenes.count.tolist()]

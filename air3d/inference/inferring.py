@@ -54,6 +54,7 @@ def infer(
             is somebody to ``watch`` and no effort.
     """
     _check(model, images, effort)
+    images = images.contiguous(memory_format=torch.channels_last)  # once, as all want them
     if effort:
         return _with_effort(model, images, effort, watch)
     if watch is not unwatched:

@@ -31,7 +31,8 @@ class Canvas:
     """What was found in each of B images; :meth:`add` and :meth:`keep` change it.
 
     Attributes:
-        images: that are looked at.
+        images: that are looked at, with the channels last in memory, as the paintings have them:
+            of mixed layouts a difference takes five times as long.
         view: from where, and under which light, the guide believes.
         painting: the objects that were found; on the CPU, as the renderer is.
         painted: how many they are [B].
@@ -84,7 +85,8 @@ class Canvas:
     @torch.no_grad()
     def left_over(self, row: Int[Tensor, " row"]) -> Float[Tensor, "row 3 height width"]:
         """Return what is left of some of the images beside what is painted; without gradients."""
-        return _difference(rows_of(self.images, row), self.painting.rgb.index_select(0, row.cpu()))
+        painted = self.painting.rgb.index_select(0, row.cpu()).to(self.images.device)
+        return rows_of(self.images, row).sub_(painted.movedim(-1, 1))
 
     def shown_with(self, count: Int[Tensor, " batch"]) -> Float[Tensor, "batch 3 height width"]:
         """Return the pictures with each image's first objects alone.
@@ -103,13 +105,3 @@ class Canvas:
             raise ValueError(f"shown_with: images {missing} have no picture with so many objects")
         return rgb.movedim(-1, 1).to(self.images.device)
 
-
-def _difference(
-    images: Float[Tensor, "batch 3 height width"], painted: Float[Tensor, "batch height width 3"]
-) -> Float[Tensor, "batch 3 height width"]:
-    """Return images less what a renderer has painted.
-
-    The result lies in memory as the paintings do, channels last, as convolutions want it too: with
-    mixed layouts the subtraction takes five times as long.
-    """
-    return (images.movedim(1, -1).contiguous() - painted.to(images.device)).movedim(-1, 1)

@@ -72,7 +72,7 @@ def conv_encoder(
     last = channels[-1] if channels else in_channels
     layers = halvings(in_channels, channels)
     return Convolutions(
-        *layers, nn.Flatten(), nn.Linear(last * height * width, features), nn.ReLU()
+        *layers, nn.Flatten(), nn.Linear(last * height * width, features), rectifier()
     )
 
 
@@ -80,8 +80,16 @@ def halvings(in_channels: int, channels: tuple[int, ...]) -> list[nn.Module]:
     """Return layers that halve the image once per entry of ``channels``."""
     layers: list[nn.Module] = []
     for before, after in zip((in_channels, *channels), channels, strict=False):
-        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), nn.ReLU()]
+        layers += [nn.Conv2d(before, after, 3, stride=2, padding=1), rectifier()]
     return layers
+
+
+def rectifier() -> nn.ReLU:
+    """Return a ReLU that works in place, after layers that do not need their output any more.
+
+    Maps are large: fresh memory for each would cost more time than to rectify it.
+    """
+    return nn.ReLU(inplace=True)
 
 
 def halved(image_size: tuple[int, int], times: int) -> tuple[int, int]:
@@ -151,7 +159,7 @@ class MapEncoder(nn.Module):
         used = halvings_to_map(image_size, channels)
         fine = halvings(in_channels, channels[:used])
         in_channels = channels[used - 1] if used else in_channels
-        fine += [nn.Conv2d(in_channels, in_channels, 3, padding=1), nn.ReLU()]
+        fine += [nn.Conv2d(in_channels, in_channels, 3, padding=1), rectifier()]
         self.fine = Convolutions(*fine)
         self.places = nn.Conv2d(in_channels, map_channels, 1)
         self.map_size = halved(image_size, used)

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor, nn
 from torch.distributions import Normal
 
-from air3d.models.encoder import Convolutions, cell_centres, halved, halvings
+from air3d.models.encoder import Convolutions, cell_centres, halved, halvings, rectifier
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,7 @@ class Search(nn.Module):
             *halvings(image_channels, channels), nn.Conv2d(last, map_channels, 1)
         )
         mix = nn.Conv2d(map_channels, map_channels, 3, padding=1)
-        self.compare = Convolutions(nn.ReLU(), mix, nn.ReLU())
+        self.compare = Convolutions(rectifier(), mix, rectifier())
         self.point = nn.Conv2d(map_channels, 5, 1)
         self.register_buffer("centres", cell_centres(*map_size), persistent=False)
         self.register_buffer("cell", 2.0 / torch.tensor(map_size[::-1]), persistent=False)
