@@ -17,7 +17,8 @@ class ObjectEstimate:
         name: of the mesh.
         identity: index of the mesh in the scene file.
         identity_probability: q(identity | x) of that mesh.
-        presence_probability: that there are at least this many objects, q(n >= i | x) of the i-th.
+        presence_probability: that there are at least this many objects, q(n >= i | x) of the i-th,
+            by the same probabilities as ``SceneEstimate.count_probability``.
         object_to_world: pose [4, 4].
         scale: factor of the mesh's size.
         colour: multiplies the mesh's own [3].
@@ -60,8 +61,9 @@ class SceneEstimate:
     """The posterior mode of one image.
 
     Attributes:
-        count: most probable number of objects.
-        count_probability: q(n | x), n = 0, 1, ..., max_steps.
+        count: most probable number of objects, or as many as a search found.
+        count_probability: q(n | x), n = 0, 1, ..., max_steps; after a search, what the guide says
+            when it is told the objects that were found.
         objects: ``count`` objects, all of them 3D or all of them 2D.
         camera: the camera (a batch of one); None in 2D.
         light: the light (a batch of one); None in 2D.

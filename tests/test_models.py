@@ -436,10 +436,7 @@ def test_painting_in_turn_leaves_the_same(laid_table, looks):
     model, batch = laid_table
     decoder, scenes = model.scene_decoder, batch.scenes.near_to_far()
     assert scenes.identity.shape[1] == 6 and scenes.count.min() < scenes.count.max()
-    view = View(scenes.camera, scenes.light)
-    number, row = (scenes.identity[:, : looks - 1] != ABSENT).T.nonzero(as_tuple=True)
-    layers = decoder.layers(scenes[row].pick(number[:, None]))
-    left_over = decoder.blank(batch.images, view).add_in_turn(layers, scenes.count, looks)
+    left_over = decoder.left_beside(batch.images, scenes, looks)
     assert len(left_over) == sum((scenes.count >= n).sum() for n in range(looks))
     number, row = (torch.arange(looks)[:, None] <= scenes.count).nonzero(as_tuple=True)
     for left, n, image in zip(left_over, number, row, strict=True):

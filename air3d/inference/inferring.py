@@ -23,7 +23,7 @@ from air3d.inference.turning import try_lights, try_rotations
 from air3d.inference.watching import Stage, Watch, unwatched
 from air3d.models import Air
 from air3d.models.decoders import GlimpseDecoder, gaussian_log_likelihood
-from air3d.models.latents import PatchLatents, PoseLatents, windows_of
+from air3d.models.latents import PatchLatents, windows_of
 from air3d.models.unrolled import Unrolled
 from air3d.objectives import count_log_prob
 from air3d.threads import on_threads
@@ -75,15 +75,22 @@ def _in_one_pass(model: Air, images: Tensor) -> list[SceneEstimate]:
     assert unrolled.canvas is not None, "scenes are painted"
     explained = mode_of(unrolled)
     shown = unrolled.canvas.shown_with(explained.scenes.count)
-    certainty = _certainty(unrolled, explained, _spread_of_guide(model, unrolled, explained))
+    spread = _spread_of_guide(model, unrolled, explained)
+    certainty = _certainty(unrolled.presence_logits, explained, spread)
     return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
 
 
 def _with_effort(model: Air, images: Tensor, effort: Effort, watch: Watch) -> list[SceneEstimate]:
-    """Return what is likeliest of all that is found by searching on from there."""
+    """Return what is likeliest of all that is found by searching on from there.
+
+    How sure the count is says the guide when it is told the objects that were found: a search may
+    leave, or bring back, what the guide by itself has passed over.
+    """
     with torch.no_grad():
         unrolled = model.mode(images)
     explained = search(model, images, mode_of(unrolled), effort, watch)
+    explained = explained.pick(explained.scenes.order_from_near())
+    presence_logits = model.presence_given(images, explained.scenes)
     with torch.no_grad():
         shown = model.scene_decoder.image(explained.scenes)
     spread = (
@@ -91,7 +98,7 @@ def _with_effort(model: Air, images: Tensor, effort: Effort, watch: Watch) -> li
         if effort.refine_steps or effort.rounds
         else _spread_of_guide(model, unrolled, explained)
     )
-    certainty = _certainty(unrolled, explained, spread)
+    certainty = _certainty(presence_logits, explained, spread)
     return scene_estimates(model.scene_decoder, images, explained.scenes, certainty, shown)
 
 
@@ -128,12 +135,12 @@ def best_of_draws(model: Air, images: Tensor, explained: Explanations, number: i
 
 
 def _certainty(
-    unrolled: Unrolled[PoseLatents], explained: Explanations, spread: Tensor
+    presence_logits: Float[Tensor, "batch step"], explained: Explanations, spread: Tensor
 ) -> Certainty:
     """Return what the guide said of how sure it is, of the explanation that was settled on."""
     return Certainty(
-        count_probability=count_log_prob(unrolled.presence_logits).exp(),
-        presence_probability=unrolled.presence_logits.sigmoid().cumprod(dim=1),
+        count_probability=count_log_prob(presence_logits).exp(),
+        presence_probability=presence_logits.sigmoid().cumprod(dim=1),
         identity_probability=explained.identity_probability,
         position_covariance=spread,
     )

@@ -4,21 +4,22 @@ One model for both modes: in 2D the guide's head finds patches and the decoder p
 3D it finds poses and the decoder renders them. The rest is the same code.
 """
 
+import math
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from air3d.models.decoders import Decoder, GlimpseDecoder, PatchDecoder, SceneDecoder
-from air3d.models.encoder import FlatEncoder, MapEncoder, halvings_to_map, raise_contrast
+from air3d.models.encoder import Encoded, FlatEncoder, MapEncoder, halvings_to_map, raise_contrast
 from air3d.models.exposure import Exposure
 from air3d.models.free_rotations import FreeHead
 from air3d.models.glimpses import GlimpseSize
 from air3d.models.guide import Guide, Observation
 from air3d.models.lessons import lesson
 from air3d.models.patches import PatchHead, PatchPrior
-from air3d.models.poses import PoseHead, TrueObjects
+from air3d.models.poses import PoseHead, PoseLook, TrueObjects
 from air3d.models.rotations import RotationHead, UprightHead
 from air3d.models.rows import rows_of
 from air3d.models.search import Search
@@ -201,36 +202,78 @@ class Air(nn.Module):
         assert viewer is not None, "a head of poses has a view"
         taken = lesson(scenes)
         scenes = taken.scenes
-        encoded, memories = self.guide.encoder(images), head.memories(scenes)
-        states = self.guide.states(encoded.features, memories)
+        encoded = self.guide.encoder(images)
+        states = self.guide.states(encoded.features, head.memories(scenes))
         with torch.no_grad():
             seen = viewer.sample(encoded.features)
         left_over = head.left_over(Observation(images, seen), states, scenes)
-        # Of the steps that may be reached: all up to the one that finds no further object.
-        steps = torch.arange(self.max_steps, device=images.device)
-        step, row = (steps[:, None] <= scenes.count).nonzero(as_tuple=True)
         told = viewer.told(View(scenes.camera, scenes.light))
-        observation = Observation(images, told)
-        assert encoded.map is not None
-        look = head.look(rows_of(encoded.map, row), left_over, states[row, step])
-        presence = torch.zeros_like(states[..., 0])
-        presence = presence.index_put((row, step), self.guide.presence_logits(look))
-        found = (step < scenes.count[row]).nonzero()[:, 0]
-        row, step = row[found], step[found]
+        reached = self._reached(encoded, states, left_over, scenes.count)
+        found = (reached.step < scenes.count[reached.row]).nonzero()[:, 0]
+        row, step = reached.row[found], reached.step[found]
         truth = TrueObjects.of(scenes, row, taken.wanted[row, step])
-        taught = head.teach(observation[row], look[found], truth)
+        taught = head.teach(Observation(images, told)[row], reached.look[found], truth)
 
         def every(log_prob: Float[Tensor, " row"]) -> Float[Tensor, "batch step"]:
-            return torch.zeros_like(presence).index_put((row, step), log_prob)
+            return torch.zeros_like(states[..., 0]).index_put((row, step), log_prob)
 
         log_probs = {name: every(log_prob) for name, log_prob in vars(taught).items()}
         view = viewer.teach(encoded.features, told.view)
-        steps = TaughtSteps(presence_logits=presence, **log_probs)
+        steps = TaughtSteps(presence_logits=reached.presence_logits, **log_probs)
         return sleep_objective(steps, scenes.count, view)
+
+    @torch.no_grad()
+    def presence_given(
+        self, images: Float[Tensor, "batch 3 height width"], scenes: Scenes
+    ) -> Float[Tensor, "batch step"]:
+        """Return the logits of q(z_pres | x, the objects before) along scenes that are given.
+
+        It is what the guide says of the count when it is told the objects, from near to far, and
+        sees what is left of the images beside them (3D only). Steps after the first one that has
+        no object are ruled out, as in :class:`~air3d.models.unrolled.Unrolled`.
+        """
+        head, scenes = self.pose_head, scenes.near_to_far()
+        encoded = self.guide.encoder(images)
+        states = self.guide.states(encoded.features, head.memories(scenes))
+        left_over = self.scene_decoder.left_beside(images, scenes, states.shape[1])
+        return self._reached(encoded, states, left_over, scenes.count).presence_logits
+
+    def _reached(
+        self,
+        encoded: Encoded,
+        states: Float[Tensor, "batch step state"],
+        left_over: Float[Tensor, "look 3 height width"],
+        count: Int[Tensor, " batch"],
+    ) -> "_Reached":
+        """Look with the steps that scenes reach: all up to the one that finds no further object."""
+        steps = torch.arange(self.max_steps, device=count.device)
+        step, row = (steps[:, None] <= count).nonzero(as_tuple=True)
+        assert encoded.map is not None, "scenes have a map"
+        look = self.pose_head.look(rows_of(encoded.map, row), left_over, states[row, step])
+        ruled_out = torch.full_like(states[..., 0], -math.inf)
+        logits = ruled_out.index_put((row, step), self.guide.presence_logits(look))
+        return _Reached(row, step, look, logits)
 
     def mode(self, images: Float[Tensor, "batch channel height width"]) -> Unrolled:
         """Return the guide's greedy mode: each step's mode, given the modes before it."""
         return self.guide.mode(images)
+
+
+@dataclass(frozen=True)
+class _Reached:
+    """The steps that scenes reach, step by step, of all images that reach it.
+
+    Attributes:
+        row: of which image [R].
+        step: which step [R].
+        look: what it sees [R].
+        presence_logits: of q(z_pres = 1) [B, N]; minus infinity where a step is not reached.
+    """
+
+    row: Int[Tensor, " reached"]
+    step: Int[Tensor, " reached"]
+    look: PoseLook
+    presence_logits: Float[Tensor, "batch step"]
 
 
 def build_air(

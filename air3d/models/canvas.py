@@ -104,4 +104,3 @@ class Canvas:
             missing = found.logical_not().nonzero()[:, 0].tolist()
             raise ValueError(f"shown_with: images {missing} have no picture with so many objects")
         return rgb.movedim(-1, 1).to(self.images.device)
-

@@ -24,7 +24,7 @@ from air3d.render import (
 )
 from air3d.render.composite import join, squared_error
 from air3d.render.images import Background
-from air3d.scene import Mesh, MeshBank, RenderSpec, Scenes, SceneSpec, View
+from air3d.scene import ABSENT, Mesh, MeshBank, RenderSpec, Scenes, SceneSpec, View
 
 
 def gaussian_log_likelihood(
@@ -287,3 +287,15 @@ class SceneDecoder(Decoder):
         painting = Painting.blank(len(images), self.spec.image_size, self.background(view))
         images = images.contiguous(memory_format=torch.channels_last)
         return Canvas(images, view, painting, torch.zeros(len(images), dtype=torch.int64), [])
+
+    def left_beside(
+        self, images: Float[Tensor, "batch 3 height width"], scenes: Scenes, looks: int
+    ) -> Float[Tensor, "look 3 height width"]:
+        """Return what is left of images beside each scene's first 0, 1, ..., looks - 1 objects.
+
+        No gradients; for the order see :meth:`~air3d.models.canvas.Canvas.add_in_turn`.
+        """
+        step, row = (scenes.identity[:, : looks - 1] != ABSENT).T.nonzero(as_tuple=True)
+        layers = self.layers(scenes[row].pick(step[:, None]))
+        canvas = self.blank(images, View(scenes.camera, scenes.light))
+        return canvas.add_in_turn(layers, scenes.count, looks)
