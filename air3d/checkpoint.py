@@ -1,15 +1,15 @@
-"""Checkpoints: a folder that holds all it takes to use a model, or to go on training it.
+"""Checkpoints: a folder that holds all it takes to use a model.
 
 ========================  =================================================================
 ``model.safetensors``     the weights
 ``config.yaml``           sizes of the model, and how it was trained
 ``scene.yaml, meshes/``   the scene file and the meshes it names
-``state.pt``              only in a training's own folder: weights, optimiser, random state
 ========================  =================================================================
+
+A training's own folder holds states to resume from, too (:mod:`air3d.training.states`).
 """
 
 import dataclasses
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,7 +32,7 @@ from air3d.scene import (
     textured_mesh_to_glb,
 )
 
-WEIGHTS, CONFIG, SCENE, STATE = "model.safetensors", "config.yaml", "scene.yaml", "state.pt"
+WEIGHTS, CONFIG, SCENE = "model.safetensors", "config.yaml", "scene.yaml"
 
 
 class CheckpointError(ValueError):
@@ -137,40 +137,6 @@ def scene_of(folder: Path) -> Path:
                 f"{folder}: is no checkpoint, {name} is missing; give a folder that training wrote"
             )
     return folder / SCENE
-
-
-def save_state(folder: Path, state: Mapping[str, object]) -> None:
-    """Write what resuming needs (tensors, numbers, strings), whole or not at all.
-
-    Raises:
-        CheckpointError: the folder cannot be written; the last state is intact.
-    """
-    buffer = io.BytesIO()
-    torch.save(dict(state), buffer)
-    try:
-        write_atomically(folder / STATE, buffer.getvalue())
-    except OSError as error:
-        raise CheckpointError(
-            f"{folder / STATE}: cannot be written ({error}); free space there, then --resume"
-        ) from error
-
-
-def load_state(folder: Path) -> dict:
-    """Read what :func:`save_state` wrote.
-
-    Raises:
-        CheckpointError: there is no state or it is damaged.
-    """
-    path = folder / STATE
-    if not path.is_file():
-        raise CheckpointError(
-            f"{folder}: holds no {STATE} to resume from; start without --resume, or give the "
-            "folder of a training"
-        )
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
-        raise CheckpointError(f"{path}: is damaged ({error}); start without --resume") from error
 
 
 def _mesh_file(mesh: Mesh) -> str:

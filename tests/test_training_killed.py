@@ -12,7 +12,8 @@ import safetensors.torch
 import torch
 from conftest import ROOT
 
-from air3d.checkpoint import STATE, WEIGHTS, load_state
+from air3d.checkpoint import WEIGHTS
+from air3d.training.states import has_states, load_state
 
 SCRIPT = "train_3d.py"
 SMALL = ("channels 8 16 16", "features 64", "state 64", "search 12", "glimpse-size 16")
@@ -36,7 +37,7 @@ def test_killed_and_resumed_training_ends_at_the_same_parameters(call_script, tm
     )
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline and process.poll() is None:
-        if (killed / STATE).exists() and load_state(killed)["iteration"] >= 5:
+        if has_states(killed) and load_state(killed)["iteration"] >= 5:
             break
         time.sleep(0.02)
     process.send_signal(signal.SIGKILL)

@@ -161,7 +161,7 @@ def from_scratch_loss(
         "log_likelihood": (posterior * log_likelihood.detach()).sum() / len(images),
         "kl_latents": kl.detach() / len(images),
     }
-    return Loss(-value / len(images), figures)
+    return Loss(-value / len(images), figures, {"images": images})
 
 
 @dataclass(frozen=True)

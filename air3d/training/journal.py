@@ -98,6 +98,6 @@ def _lines_until(path: Path, iteration: int) -> str:
 def _iteration_of(line: str) -> float:
     """Return a line's iteration; infinity for one that a crash cut short."""
     try:
-        return json.loads(line)["iteration"]
+        return float(json.loads(line)["iteration"])
     except (ValueError, KeyError):
         return math.inf

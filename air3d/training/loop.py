@@ -9,17 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from air3d.checkpoint import (
-    STATE,
-    WEIGHTS,
-    CheckpointError,
-    load_state,
-    save_model,
-    save_state,
-)
+from air3d.checkpoint import WEIGHTS, CheckpointError, save_model
 from air3d.models import Air
 from air3d.provenance import provenance
 from air3d.training.journal import Journal
+from air3d.training.post_mortem import save_failure
+from air3d.training.states import has_states, load_state, save_state
+from air3d.training.stopping import stop_requests
 
 
 @dataclass(frozen=True)
@@ -34,6 +30,7 @@ class TrainSettings:
         max_grad_norm: larger gradients are scaled down to this norm.
         log_every, validate_every: iterations between lines of ``metrics.jsonl``.
         checkpoint_seconds: wall-clock time between states that ``--resume`` can start from.
+        keep: how many of the last states stay on disk.
         tensorboard: write event files for TensorBoard as well.
     """
 
@@ -46,6 +43,7 @@ class TrainSettings:
     log_every: int = 50
     validate_every: int = 500
     checkpoint_seconds: float = 60.0
+    keep: int = 2
     tensorboard: bool = False
 
     def __post_init__(self):
@@ -60,6 +58,8 @@ class TrainSettings:
             raise ValueError(
                 f"--checkpoint-seconds must be at least 0, got {self.checkpoint_seconds}"
             )
+        if self.keep < 1:
+            raise ValueError(f"--keep must be at least 1, got {self.keep}")
 
     def rate(self, iteration: int, progress: float) -> float:
         """Return the learning rate of an iteration, ``progress`` in [0, 1] of the way."""
@@ -70,10 +70,17 @@ class TrainSettings:
 
 @dataclass(frozen=True)
 class Loss:
-    """One step's loss and the figures that go to ``metrics.jsonl`` and the progress bar."""
+    """One step's loss.
+
+    Attributes:
+        value: to be minimised.
+        figures: for ``metrics.jsonl`` and the progress bar.
+        batch: what it was computed from, to look at should it not be finite.
+    """
 
     value: Tensor
     figures: Mapping[str, Tensor | float]
+    batch: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass
@@ -112,10 +119,11 @@ def train(
 ) -> Clock:
     """Minimise ``loss_of(iteration)`` over the model's parameters.
 
-    Writes to ``out``: ``metrics.jsonl``, ``state.pt`` every ``checkpoint_seconds``, and at the
-    end the model as :func:`air3d.checkpoint.load_model` reads it. With ``resume``, goes on from
-    ``state.pt``: on a CPU, with ``iterations`` set, it ends at the very parameters that an
-    uninterrupted run ends at.
+    Writes to ``out``: ``metrics.jsonl``, a state every ``checkpoint_seconds``, and at the end the
+    model as :func:`air3d.checkpoint.load_model` reads it. With ``resume``, goes on from the newest
+    state that is not damaged: on a CPU, with ``iterations`` set, it ends at the very parameters
+    that an uninterrupted run ends at. SIGTERM and SIGINT let a step end and its state be saved;
+    then the program ends with status 143, or as after Ctrl-C.
 
     Args:
         model: trained in place.
@@ -134,32 +142,35 @@ def train(
         CheckpointError: there is no state to resume from, it is another training's, ``out``
             holds a model and ``resume`` is not set, or ``out`` cannot be written.
         FloatingPointError: the loss or its gradient is not finite; neither the model nor the last
-            state is touched.
+            state is touched, and ``failure.pt`` holds what led there.
     """
     record = {**record, "seed": seed}
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     clock = clock or Clock(settings)
+    training = _Training(out, record, model, optimiser, clock)
     if resume:
-        _restore(out, record, model, optimiser, clock)
-    elif (out / STATE).exists() or (out / WEIGHTS).exists():
+        training.restore()
+    elif has_states(out) or (out / WEIGHTS).exists():
         raise CheckpointError(f"{out}: holds a model; add --resume, or choose another --out")
     journal = Journal(out, clock.iteration, settings.iterations, tensorboard=settings.tensorboard)
     saved = clock.seconds
-    while clock.progress < 1.0:
-        loss = loss_of(clock.iteration)
-        rate = take_step(optimiser, loss.value, clock)
-        journal.advance()
-        if clock.iteration % settings.log_every == 0:
-            journal.write(clock.iteration, clock.seconds, {"rate": rate, **loss.figures})
-        if clock.iteration % settings.validate_every == 0:
-            journal.announce(clock.iteration, clock.seconds, validate())
-        if clock.seconds - saved > settings.checkpoint_seconds:
-            saved = clock.seconds
-            _save(out, record, model, optimiser, clock)
+    with stop_requests() as stop:
+        while clock.progress < 1.0:
+            loss, rate = training.step(loss_of)
+            journal.advance()
+            if clock.iteration % settings.log_every == 0:
+                journal.write(clock.iteration, clock.seconds, {"rate": rate, **loss.figures})
+            if clock.iteration % settings.validate_every == 0:
+                journal.announce(clock.iteration, clock.seconds, validate())
+            if stop.asked or clock.seconds - saved > settings.checkpoint_seconds:
+                saved = clock.seconds
+                training.save()
+            if stop.asked:
+                stop.leave(f"stopped after iteration {clock.iteration}; --resume goes on from it")
     if clock.iteration % settings.validate_every:  # or the loop has just said it
         journal.announce(clock.iteration, clock.seconds, validate())
     journal.close()
-    _save(out, record, model, optimiser, clock)
+    training.save()
     device = next(model.parameters()).device
     made = {"iterations": clock.iteration, "seconds": round(clock.seconds)}
     save_model(out, model, {**record, **made, "provenance": asdict(provenance(seed, device))})
@@ -193,47 +204,65 @@ def take_step(optimiser: torch.optim.Optimizer, loss: Tensor, clock: Clock) -> f
     return rate
 
 
-def _save(
-    out: Path,
-    record: Mapping[str, object],
-    model: Air,
-    optimiser: torch.optim.Optimizer,
-    clock: Clock,
-) -> None:
-    state = {
-        "record": dict(record),
-        "model": model.state_dict(),
-        "optimiser": optimiser.state_dict(),
-        "iteration": clock.iteration,
-        "seconds": clock.seconds,
-        "random": torch.get_rng_state(),
-        "cuda_random": torch.cuda.get_rng_state_all(),
-    }
-    save_state(out, state)
+@dataclass(frozen=True)
+class _Training:
+    """What is trained, and all that it goes on from after an interruption."""
 
+    out: Path
+    record: Mapping[str, object]
+    model: Air
+    optimiser: torch.optim.Optimizer
+    clock: Clock
 
-def _restore(
-    out: Path,
-    record: Mapping[str, object],
-    model: Air,
-    optimiser: torch.optim.Optimizer,
-    clock: Clock,
-) -> None:
-    state = load_state(out)
-    try:
-        different = [key for key, value in record.items() if state["record"].get(key) != value]
-        if different:
+    def step(self, loss_of: Callable[[int], Loss]) -> tuple[Loss, float]:
+        """Take one step, and return its loss and its learning rate.
+
+        Raises:
+            FloatingPointError: as of :func:`take_step`; what led there is on disk.
+        """
+        random = torch.get_rng_state()
+        loss = loss_of(self.clock.iteration)
+        try:
+            return loss, take_step(self.optimiser, loss.value, self.clock)
+        except FloatingPointError as error:
+            kept = save_failure(self.out, self._state() | {"random": random}, loss.batch)
+            raise FloatingPointError(f"{error} ({kept})") from error
+
+    def save(self) -> None:
+        """Write a state."""
+        save_state(self.out, self.clock.iteration, self._state(), keep=self.clock.settings.keep)
+
+    def restore(self) -> None:
+        """Go back to the last state on disk."""
+        state = load_state(self.out)
+        try:
+            record = state["record"]
+            different = [name for name, value in self.record.items() if record.get(name) != value]
+            if different:
+                raise CheckpointError(
+                    f"{self.out}: was trained with another {', '.join(different)}; repeat its "
+                    "command with --resume added, or choose another --out"
+                )
+            self.model.load_state_dict(state["model"])
+            self.optimiser.load_state_dict(state["optimiser"])
+            self.clock.iteration = state["iteration"]
+            self.clock.earlier_seconds = state["seconds"]
+        except (KeyError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
-                f"{out}: was trained with another {', '.join(different)}; repeat its command with "
-                "--resume added, or choose another --out"
-            )
-        model.load_state_dict(state["model"])
-        optimiser.load_state_dict(state["optimiser"])
-        clock.iteration, clock.earlier_seconds = state["iteration"], state["seconds"]
-    except (KeyError, AttributeError, RuntimeError) as error:
-        raise CheckpointError(
-            f"{out / STATE}: is not the state of such a training ({error}); start without --resume"
-        ) from error
-    torch.set_rng_state(state["random"])
-    if len(state["cuda_random"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda_random"])
+                f"{self.out}: its states are not those of such a training ({error}); start "
+                "without --resume, with another --out"
+            ) from error
+        torch.set_rng_state(state["random"])
+        if len(state["cuda_random"]) == torch.cuda.device_count():
+            torch.cuda.set_rng_state_all(state["cuda_random"])
+
+    def _state(self) -> dict[str, object]:
+        return {
+            "record": dict(self.record),
+            "model": self.model.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "iteration": self.clock.iteration,
+            "seconds": self.clock.seconds,
+            "random": torch.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state_all(),
+        }

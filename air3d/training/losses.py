@@ -32,7 +32,7 @@ def elbo_loss(
         "kl_discrete": elbo.kl_discrete.mean(),
         "kl_latents": elbo.kl_latents.mean(),
     }
-    return Loss(-elbo.value.mean(), _detached(figures))
+    return Loss(-elbo.value.mean(), _detached(figures), {"images": images})
 
 
 def sleep_loss(model: Air, batch: RenderedScenes) -> Loss:
@@ -49,7 +49,7 @@ def sleep_loss(model: Air, batch: RenderedScenes) -> Loss:
         "view": sleep.view.mean(),
         "attention": sleep.attention.mean(),
     }
-    return Loss(-sleep.value.mean(), _detached(figures))
+    return Loss(-sleep.value.mean(), _detached(figures), _parts(batch))
 
 
 def mixed_loss(
@@ -71,7 +71,9 @@ def mixed_loss(
         exposed = alike.exposed(dreams.images, model.scene_decoder.noise_std)
         dreams = RenderedScenes(exposed, dreams.scenes)
     sleep = sleep_loss(model, dreams)
-    return Loss(sleep.value + WAKE_WEIGHT * wake.value, {**wake.figures, **sleep.figures})
+    value = sleep.value + WAKE_WEIGHT * wake.value
+    batch = {**sleep.batch, "pictures": images}
+    return Loss(value, {**wake.figures, **sleep.figures}, batch)
 
 
 def annealed_count_log_prior(
@@ -83,6 +85,15 @@ def annealed_count_log_prior(
     must pay for itself.
     """
     return geometric_count_log_prior(max_steps, max(floor, 0.5 ** (iteration / half_life)))
+
+
+def _parts(batch: RenderedScenes) -> dict[str, Tensor]:
+    """Return a batch as tensors with names, for a post-mortem."""
+    scenes, parts = vars(batch.scenes), {"images": batch.images}
+    for name, part in scenes.items():
+        fields = {name: part} if isinstance(part, Tensor) else vars(part)
+        parts |= {key: value for key, value in fields.items() if isinstance(value, Tensor)}
+    return parts
 
 
 def _detached(figures: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -32,6 +32,8 @@ class TrainOptions:
     """Compute convolutions in bfloat16: twice as fast on CPUs that have it (AVX-512 BF16, AMX)."""
     checkpoint_seconds: float = 60.0
     """How often to write the state for --resume."""
+    keep: int = 2
+    """How many of the last states to keep: what a crash damages is passed over by --resume."""
     tensorboard: bool = False
     """Write event files for TensorBoard to --out as well."""
 
@@ -57,5 +59,6 @@ class TrainOptions:
             self.minutes,
             learning_rate=self.learning_rate,
             checkpoint_seconds=self.checkpoint_seconds,
+            keep=self.keep,
             tensorboard=self.tensorboard,
         )
