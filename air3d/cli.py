@@ -2,6 +2,7 @@
 
 import contextlib
 import ctypes
+import os
 import sys
 import warnings
 from collections.abc import Callable
@@ -10,6 +11,8 @@ from typing import TypeVar
 
 import torch
 import tyro
+
+from air3d import ranks
 
 Arguments = TypeVar("Arguments")
 
@@ -26,7 +29,35 @@ def run(
     Wrong input (any OSError, ValueError or FloatingPointError) ends the program with its one
     sentence and exit status 1; an interruption with status 130.
     """
-    program = Path(sys.argv[0]).stem
+    if ranks.started() > 1:
+        sys.exit(f"{_program()}: works in one process alone; start it without torchrun")
+    _run(main, arguments, description)
+
+
+def run_together(
+    main: Callable[[Arguments], None], arguments: type[Arguments], description: str | None
+) -> None:
+    """Do as :func:`run`, in one of torchrun's processes if it has started any.
+
+    Rank 0 alone prints results.
+    """
+    ranks.join()
+    silence = contextlib.nullcontext() if ranks.is_first() else open(os.devnull, "w")
+    with silence as nowhere, contextlib.redirect_stdout(nowhere or sys.stdout):
+        try:
+            _run(main, arguments, description)
+        finally:
+            ranks.leave()
+
+
+def _program() -> str:
+    return Path(sys.argv[0]).stem
+
+
+def _run(
+    main: Callable[[Arguments], None], arguments: type[Arguments], description: str | None
+) -> None:
+    program = _program()
     # Adam's moments of idle units decay into denormal numbers, which cost a CPU 100 cycles each.
     torch.set_flush_denormal(True)
     keep_freed_memory()
@@ -57,7 +88,7 @@ def keep_freed_memory() -> None:
 
 
 def choose_device(gpu: bool) -> torch.device:
-    """Return the first CUDA device, or the CPU.
+    """Return the CUDA device of this rank (see :mod:`air3d.ranks`), or the CPU.
 
     Raises:
         ValueError: ``gpu`` is asked for and there is none.
@@ -69,4 +100,4 @@ def choose_device(gpu: bool) -> torch.device:
             "--gpu: torch finds no CUDA device here (is it a CPU build of torch, or a missing "
             "driver?); leave --gpu out to use the CPU"
         )
-    return torch.device("cuda", 0)
+    return torch.device("cuda", ranks.local_rank())

@@ -13,12 +13,12 @@ import torch
 import tyro
 
 from air3d.checkpoint import load_model
-from air3d.cli import run
+from air3d.cli import run_together
 from air3d.evaluation import (
     Evaluation,
     TestSet,
     elbo_of,
-    evaluate,
+    evaluate_together,
     examine,
     load_test_set,
     result_record,
@@ -73,7 +73,9 @@ def main(arguments: Arguments) -> None:
         test_set = test_set.first(arguments.limit)
     if arguments.bop_csv is not None and test_set.keys is None:
         raise ValueError(f"--bop-csv: {arguments.data} shows no poses; leave it out")
-    evaluation = evaluate(model, test_set, arguments.batch, arguments.effort)
+    evaluation = evaluate_together(model, test_set, arguments.batch, arguments.effort)
+    if evaluation is None:  # the first rank has it
+        return
     if arguments.bop_csv is not None:
         _write_poses(arguments.bop_csv, test_set, evaluation)
     elbo = elbo_of(model, test_set.images)
@@ -97,4 +99,4 @@ def _write_poses(path: Path, test_set: TestSet, evaluation: Evaluation) -> None:
 
 
 if __name__ == "__main__":
-    run(main, Arguments, __doc__)
+    run_together(main, Arguments, __doc__)

@@ -13,7 +13,8 @@ from typing import Annotated, Literal
 import tyro
 from tqdm import tqdm
 
-from air3d.cli import run
+from air3d import ranks
+from air3d.cli import run_together
 from air3d.data import (
     BopPlan,
     CanvasPlan,
@@ -74,6 +75,8 @@ def _refuse(arguments: Arguments, *names: str, kind: str) -> None:
 
 def _make_canvases(arguments: Arguments, spec: GlimpseSpec) -> Path:
     plan = CanvasPlan(spec, arguments.count, arguments.seed, arguments.split or "train")
+    if not ranks.is_first():  # they are made in seconds, into one file
+        return arguments.out
     return write_multi_mnist(arguments.out, plan, mnist_folder=arguments.mnist_dir)
 
 
@@ -93,4 +96,4 @@ def _render_scenes(arguments: Arguments, spec: SceneSpec) -> Path:
 
 
 if __name__ == "__main__":
-    run(main, Arguments, __doc__)
+    run_together(main, Arguments, __doc__)

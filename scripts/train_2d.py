@@ -9,12 +9,12 @@ from pathlib import Path
 
 import torch
 
-from air3d.cli import choose_device, run
+from air3d.cli import choose_device, run_together
 from air3d.data import load_digits, make_multi_mnist
 from air3d.evaluation import TestSet, evaluate
 from air3d.models import GlimpseConfig, build_air, compute_convolutions_in
 from air3d.scene import GlimpseSpec, load_scene
-from air3d.training import Loss, TrainOptions, annealed_count_log_prior, elbo_loss, train
+from air3d.training import Clock, Loss, TrainOptions, annealed_count_log_prior, elbo_loss, train
 
 CANVASES = 60_000
 HELD_OUT = 2_000
@@ -57,12 +57,14 @@ def main(arguments: Arguments) -> None:
     model = build_air(spec, GlimpseConfig(max_steps=len(spec.count))).to(device)
     compute_convolutions_in(arguments.convolutions, model)
 
-    def loss_of(iteration: int) -> Loss:
+    clock = Clock(settings)
+
+    def loss_of(_: int) -> Loss:
         rows = torch.randint(len(canvases), (arguments.batch,))
         images = canvases.images[rows, None].to(device).float() / 255
         prior = annealed_count_log_prior(
             model.max_steps,
-            iteration,
+            clock.iteration,
             half_life=arguments.prior_half_life,
             floor=arguments.prior_floor,
         )
@@ -85,9 +87,10 @@ def main(arguments: Arguments) -> None:
         seed=arguments.seed,
         validate=lambda: evaluate(model, held_out, batch=250).metrics.headline,
         resume=arguments.resume,
+        clock=clock,
     )
     print(arguments.out)
 
 
 if __name__ == "__main__":
-    run(main, Arguments, __doc__)
+    run_together(main, Arguments, __doc__)

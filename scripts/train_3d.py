@@ -23,7 +23,7 @@ from typing import Literal
 import torch
 
 from air3d.checkpoint import CheckpointError, load_model, scene_of
-from air3d.cli import choose_device, run
+from air3d.cli import choose_device, run_together
 from air3d.data import PictureStream, Prefetch, SceneStream, load_pictures
 from air3d.evaluation import TestSet, evaluate
 from air3d.files import file_digest
@@ -218,4 +218,4 @@ def _start(arguments: Arguments, spec: SceneSpec, stream: SceneStream) -> Air:
 
 
 if __name__ == "__main__":
-    run(main, Arguments, __doc__)
+    run_together(main, Arguments, __doc__)

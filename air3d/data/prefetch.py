@@ -4,11 +4,15 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
+from air3d import ranks
+
 Made = TypeVar("Made")
 
 
 class Prefetch(Generic[Made]):
-    """Give what a function makes of an index, and begin on the next index in a second thread.
+    """Give what a function makes of an index, and begin on the next one in a second thread.
+
+    The next index is the one after as many as there are ranks, each of which takes one in turn.
 
     Args:
         make: called with one index at a time, outside the calling thread.
@@ -20,11 +24,12 @@ class Prefetch(Generic[Made]):
         self._begun: tuple[int, Future[Made]] | None = None
 
     def __call__(self, index: int) -> Made:
-        """Return ``make(index)``; it is there already if the last call was for ``index - 1``.
+        """Return ``make(index)``; it is there already if it is the next after the last call's.
 
         Raises whatever ``make`` raises.
         """
         begun = self._begun
         made = begun[1] if begun and begun[0] == index else self._maker.submit(self._make, index)
-        self._begun = (index + 1, self._maker.submit(self._make, index + 1))
+        following = index + ranks.size()
+        self._begun = (following, self._maker.submit(self._make, following))
         return made.result()

@@ -12,6 +12,7 @@ from air3d.evaluation.judge import (
     Scored,
     evaluate,
     evaluate_in_turn,
+    evaluate_together,
     score,
 )
 from air3d.evaluation.matching import Match, match_objects
@@ -43,6 +44,7 @@ __all__ = [
     "elbo_of",
     "evaluate",
     "evaluate_in_turn",
+    "evaluate_together",
     "examine",
     "judge",
     "load_test_set",

@@ -1,14 +1,16 @@
 """Test what infers scenes: let it infer every image of a test set, compare with the truth."""
 
 import functools
+import itertools
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from air3d import ranks
 from air3d.estimate import SceneEstimate
 from air3d.evaluation.counts import CountMetrics, count_metrics
 from air3d.evaluation.metrics import SceneMetrics, scene_metrics
@@ -90,30 +92,68 @@ def evaluate_in_turn(
     Whatever else slows the machine then slows all of them alike. Arguments and errors as of
     :func:`evaluate`.
     """
+    works = _work(methods, test_set, batch, slice(None))
+    return tuple(
+        _evaluation(method, test_set, [work]) for method, work in zip(methods, works, strict=True)
+    )
+
+
+def evaluate_together(
+    model: Air, test_set: TestSet, batch: int = 64, effort: Effort = ONE_PASS
+) -> Evaluation | None:
+    """Do as :func:`evaluate`, the batches shared among all ranks (see :mod:`air3d.ranks`).
+
+    Estimates do not depend on how many ranks there are; speed does, and is that of the slowest.
+
+    Returns:
+        The evaluation on the first rank, None on the others.
+    """
+    method = Method.of_model(model, effort)
+    (work,) = _work([method], test_set, batch, slice(ranks.rank(), None, ranks.size()))
+    works = ranks.gather(work)
+    return _evaluation(method, test_set, works) if works else None
+
+
+@dataclass
+class _Work:
+    """What a method has done so far: each batch's estimates, and how long all of them took."""
+
+    batches: list[list[SceneEstimate]] = field(default_factory=list)
+    seconds: float = 0.0
+    processor_seconds: float = 0.0
+
+
+def _work(methods: Sequence[Method], test_set: TestSet, batch: int, share: slice) -> list[_Work]:
+    """Let methods infer a share of the batches; each batch has random numbers of its own."""
     if batch < 1:
         raise ValueError(f"batch must be at least 1, got {batch}")
     if len(test_set) == 0:
         raise ValueError("the test set is empty; give one with at least one image")
     for method in methods:
         method.infer(test_set.images[:1])  # compiles kernels
-    estimates: list[list[SceneEstimate]] = [[] for _ in methods]
-    seconds, processor = [0.0] * len(methods), [0.0] * len(methods)
-    chunks = torch.split(test_set.images, batch)
-    for images in tqdm(chunks, desc="infer", unit="batch", disable=None, leave=False):
-        for index, method in enumerate(methods):
-            start, worked = time.perf_counter(), time.process_time()
-            estimates[index].extend(method.infer(images))
-            seconds[index] += time.perf_counter() - start
-            processor[index] += time.process_time() - worked
+    works = [_Work() for _ in methods]
+    chunks = list(enumerate(torch.split(test_set.images, batch)))[share]
+    for number, images in tqdm(chunks, desc="infer", unit="batch", disable=None, leave=False):
+        for method, work in zip(methods, works, strict=True):
+            with torch.random.fork_rng():
+                torch.manual_seed(number)
+                start, worked = time.perf_counter(), time.process_time()
+                work.batches.append(list(method.infer(images)))
+                work.seconds += time.perf_counter() - start
+                work.processor_seconds += time.process_time() - worked
+    return works
+
+
+def _evaluation(method: Method, test_set: TestSet, works: Sequence[_Work]) -> Evaluation:
+    """Put together what ranks have done, who took the batches in turn."""
+    in_turn = itertools.zip_longest(*(work.batches for work in works), fillvalue=[])
+    estimates = [each for batches in in_turn for batch in batches for each in batch]
     number = len(test_set)
-    return tuple(
-        Evaluation(
-            _metrics(method.spec, method.meshes, test_set, estimates[index]),
-            tuple(estimates[index]),
-            number / seconds[index],
-            processor[index] / number,
-        )
-        for index, method in enumerate(methods)
+    return Evaluation(
+        _metrics(method.spec, method.meshes, test_set, estimates),
+        tuple(estimates),
+        number / max(work.seconds for work in works),
+        sum(work.processor_seconds for work in works) / number,
     )
 
 

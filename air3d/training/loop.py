@@ -9,7 +9,9 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from air3d import ranks
 from air3d.checkpoint import WEIGHTS, CheckpointError, save_model
+from air3d.data.stream import own_generator
 from air3d.models import Air
 from air3d.provenance import provenance
 from air3d.training.journal import Journal
@@ -85,17 +87,15 @@ class Loss:
 
 @dataclass
 class Clock:
-    """How far a training is: iterations done and seconds spent, interruptions left out."""
+    """How far a training is: iterations done and seconds spent, interruptions left out.
+
+    Time goes on from step to step, at all ranks alike: the learning rate and the end depend on it.
+    """
 
     settings: TrainSettings
     iteration: int = 0
-    earlier_seconds: float = 0.0
-    started: float = field(default_factory=time.monotonic)
-
-    @property
-    def seconds(self) -> float:
-        """Seconds spent training, over all its runs."""
-        return self.earlier_seconds + time.monotonic() - self.started
+    seconds: float = 0.0
+    _last: float = field(default_factory=time.monotonic)
 
     @property
     def progress(self) -> float:
@@ -103,6 +103,12 @@ class Clock:
         if self.settings.iterations is not None:
             return min(1.0, self.iteration / self.settings.iterations)
         return min(1.0, self.seconds / (60.0 * (self.settings.minutes or 1.0)))
+
+    def advance(self) -> None:
+        """Count a step that was taken, and the time since the last one."""
+        now = time.monotonic()
+        (passed,) = ranks.largest([now - self._last])
+        self.iteration, self.seconds, self._last = self.iteration + 1, self.seconds + passed, now
 
 
 def train(
@@ -127,12 +133,13 @@ def train(
 
     Args:
         model: trained in place.
-        loss_of: the loss of iteration number i; random numbers from torch's global state, or
-            from generators that depend on i alone.
+        loss_of: the loss of batch number i; random numbers from torch's global state, or from
+            generators that depend on i alone. Iteration t of R ranks takes the batches t R to
+            t R + R - 1, one each, and the mean of their gradients (see :mod:`air3d.ranks`).
         settings: how long and how fast.
-        out: folder of this training.
+        out: folder of this training; all ranks must see it.
         record: what is trained and how (scene, batch, ...; numbers, strings, lists), kept with
-            the model. A resumed run must have the same record.
+            the model. A resumed run must have the same record; it may have other ranks.
         seed: of the run, for its record.
         validate: figures on held-out data.
         resume: go on from the last state in ``out``.
@@ -147,38 +154,56 @@ def train(
     record = {**record, "seed": seed}
     optimiser = torch.optim.Adam(model.parameters(), lr=settings.learning_rate, fused=True)
     clock = clock or Clock(settings)
-    training = _Training(out, record, model, optimiser, clock)
+    training = _Training(out, record, model, optimiser, clock, seed)
     if resume:
         training.restore()
     elif has_states(out) or (out / WEIGHTS).exists():
         raise CheckpointError(f"{out}: holds a model; add --resume, or choose another --out")
-    journal = Journal(out, clock.iteration, settings.iterations, tensorboard=settings.tensorboard)
+    elif ranks.size() > 1:
+        training.draw_apart()
+    journal = None
+    if ranks.is_first():
+        total = settings.iterations
+        journal = Journal(out, clock.iteration, total, tensorboard=settings.tensorboard)
     saved = clock.seconds
     with stop_requests() as stop:
         while clock.progress < 1.0:
             loss, rate = training.step(loss_of)
-            journal.advance()
-            if clock.iteration % settings.log_every == 0:
-                journal.write(clock.iteration, clock.seconds, {"rate": rate, **loss.figures})
-            if clock.iteration % settings.validate_every == 0:
-                journal.announce(clock.iteration, clock.seconds, validate())
-            if stop.asked or clock.seconds - saved > settings.checkpoint_seconds:
+            if journal:
+                _report(journal, clock, {"rate": rate, **loss.figures}, validate)
+            (stopping,) = ranks.largest([stop.asked])
+            if stopping or clock.seconds - saved > settings.checkpoint_seconds:
                 saved = clock.seconds
                 training.save()
-            if stop.asked:
+            if stopping:
                 stop.leave(f"stopped after iteration {clock.iteration}; --resume goes on from it")
-    if clock.iteration % settings.validate_every:  # or the loop has just said it
-        journal.announce(clock.iteration, clock.seconds, validate())
-    journal.close()
     training.save()
-    device = next(model.parameters()).device
-    made = {"iterations": clock.iteration, "seconds": round(clock.seconds)}
-    save_model(out, model, {**record, **made, "provenance": asdict(provenance(seed, device))})
+    if journal:
+        if clock.iteration % settings.validate_every:  # or the loop has just said it
+            journal.announce(clock.iteration, clock.seconds, validate())
+        journal.close()
+        training.finish()
     return clock
+
+
+def _report(
+    journal: Journal,
+    clock: Clock,
+    figures: Mapping[str, Tensor | float],
+    validate: Callable[[], Mapping[str, float]],
+) -> None:
+    """Tell the journal of a step, as often as the settings want it."""
+    journal.advance()
+    if clock.iteration % clock.settings.log_every == 0:
+        journal.write(clock.iteration, clock.seconds, figures)
+    if clock.iteration % clock.settings.validate_every == 0:
+        journal.announce(clock.iteration, clock.seconds, validate())
 
 
 def take_step(optimiser: torch.optim.Optimizer, loss: Tensor, clock: Clock) -> float:
     """Take one step down a loss, at the learning rate that the clock's settings want now.
+
+    Ranks take the same step, down the mean of their losses.
 
     Returns:
         The learning rate.
@@ -193,6 +218,11 @@ def take_step(optimiser: torch.optim.Optimizer, loss: Tensor, clock: Clock) -> f
         parameters += group["params"]
     optimiser.zero_grad()
     loss.backward()
+    if ranks.size() > 1:
+        for parameter in parameters:
+            if parameter.grad is None:  # here; at another rank it may have one
+                parameter.grad = torch.zeros_like(parameter)
+        ranks.average([parameter.grad for parameter in parameters])
     norm = torch.nn.utils.clip_grad_norm_(parameters, clock.settings.max_grad_norm)
     if not torch.isfinite(loss + norm):
         raise FloatingPointError(
@@ -200,7 +230,7 @@ def take_step(optimiser: torch.optim.Optimizer, loss: Tensor, clock: Clock) -> f
             "again with a lower --learning-rate"
         )
     optimiser.step()
-    clock.iteration += 1
+    clock.advance()
     return rate
 
 
@@ -213,6 +243,12 @@ class _Training:
     model: Air
     optimiser: torch.optim.Optimizer
     clock: Clock
+    seed: int
+
+    def draw_apart(self) -> None:
+        """Let each rank draw random numbers of its own."""
+        own = own_generator(self.seed, ranks.rank(), self.clock.iteration)
+        torch.set_rng_state(own.get_state())
 
     def step(self, loss_of: Callable[[int], Loss]) -> tuple[Loss, float]:
         """Take one step, and return its loss and its learning rate.
@@ -221,7 +257,7 @@ class _Training:
             FloatingPointError: as of :func:`take_step`; what led there is on disk.
         """
         random = torch.get_rng_state()
-        loss = loss_of(self.clock.iteration)
+        loss = loss_of(self.clock.iteration * ranks.size() + ranks.rank())
         try:
             return loss, take_step(self.optimiser, loss.value, self.clock)
         except FloatingPointError as error:
@@ -229,8 +265,22 @@ class _Training:
             raise FloatingPointError(f"{error} ({kept})") from error
 
     def save(self) -> None:
-        """Write a state."""
-        save_state(self.out, self.clock.iteration, self._state(), keep=self.clock.settings.keep)
+        """Write a state, with the random states of all ranks."""
+        random = ranks.gather(torch.get_rng_state())
+        if ranks.is_first():
+            state = self._state() | {"random": random}
+            save_state(self.out, self.clock.iteration, state, keep=self.clock.settings.keep)
+
+    def finish(self) -> None:
+        """Write the model, for use."""
+        device = next(self.model.parameters()).device
+        made = {
+            "iterations": self.clock.iteration,
+            "seconds": round(self.clock.seconds),
+            "ranks": ranks.size(),
+            "provenance": asdict(provenance(self.seed, device)),
+        }
+        save_model(self.out, self.model, {**self.record, **made})
 
     def restore(self) -> None:
         """Go back to the last state on disk."""
@@ -246,13 +296,16 @@ class _Training:
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.clock.iteration = state["iteration"]
-            self.clock.earlier_seconds = state["seconds"]
+            self.clock.seconds = state["seconds"]
         except (KeyError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
                 f"{self.out}: its states are not those of such a training ({error}); start "
                 "without --resume, with another --out"
             ) from error
-        torch.set_rng_state(state["random"])
+        if len(state["random"]) == ranks.size():
+            torch.set_rng_state(state["random"][ranks.rank()])
+        else:
+            self.draw_apart()
         if len(state["cuda_random"]) == torch.cuda.device_count():
             torch.cuda.set_rng_state_all(state["cuda_random"])
 
@@ -263,6 +316,5 @@ class _Training:
             "optimiser": self.optimiser.state_dict(),
             "iteration": self.clock.iteration,
             "seconds": self.clock.seconds,
-            "random": torch.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state_all(),
         }

@@ -7,9 +7,11 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from air3d import ranks
 from air3d.files import write_atomically
 
 FAILURE = "failure.pt"
+"""Of the first rank; the others' have their number before the ending."""
 
 
 def save_failure(out: Path, state: Mapping[str, object], batch: Mapping[str, Tensor]) -> str:
@@ -20,7 +22,7 @@ def save_failure(out: Path, state: Mapping[str, object], batch: Mapping[str, Ten
     """
     buffer = io.BytesIO()
     torch.save({**state, "batch": {name: part.detach() for name, part in batch.items()}}, buffer)
-    path = out / FAILURE
+    path = out / (FAILURE if ranks.is_first() else f"failure.{ranks.rank()}.pt")
     try:
         write_atomically(path, buffer.getvalue())
     except OSError as error:

@@ -11,6 +11,7 @@ from typing import Literal
 
 import numpy as np
 
+from air3d import ranks
 from air3d.data.bop.annotate import AnnotatedScenes
 from air3d.data.bop.crisp import crisp
 from air3d.data.bop.format import (
@@ -124,7 +125,8 @@ def write_bop(
     Every shard (or scene folder) appears complete or not at all; those that are there are kept,
     so nothing is lost or doubled, and the bytes do not depend on interruptions. After an error
     nothing is left of a data set of which no part is complete.
-    ``progress`` is called with the number of images that came to be present.
+    ``progress`` is called with the number of images that came to be present. Ranks write shards
+    (or scene folders) in turn (see :mod:`air3d.ranks`); the bytes do not depend on them either.
 
     Raises:
         DataError: ``out`` cannot be written, or holds other files or a data set made with
@@ -134,11 +136,14 @@ def write_bop(
     scenes = AnnotatedScenes(plan.spec, plan.seed, plan.supersample, plan.disturbances)
     try:
         with _undone_without_a_part(out, plan), one_thread():
-            _claim_folder(out, plan)
-            write_models(out / "models", scenes.stream.meshes)
-            for number in range(plan.num_parts):
+            if ranks.is_first():
+                _claim_folder(out, plan)
+                write_models(out / "models", scenes.stream.meshes)
+            ranks.meet()
+            for number in range(ranks.rank(), plan.num_parts, ranks.size()):
                 _write_part(out, plan, number, scenes, progress)
-            if plan.layout == "webdataset":
+            ranks.meet()
+            if plan.layout == "webdataset" and ranks.is_first():
                 write_atomically(out / "key_to_shard.json", to_json(_key_to_shard(plan)))
     except OSError as error:
         raise DataError(f"{out}: cannot be written ({error}); choose another --out") from error
@@ -146,13 +151,17 @@ def write_bop(
 
 @contextlib.contextmanager
 def _undone_without_a_part(out: Path, plan: BopPlan) -> Iterator[None]:
-    """After an error remove what was made within, if no shard or scene folder is complete."""
+    """After an error remove what was made within, if no shard or scene folder is complete.
+
+    The first rank does, which made the folder.
+    """
     before = set(out.iterdir()) if out.is_dir() else None
     try:
         yield
     except (OSError, DataError):
         parts = (_part_path(out, plan.layout, number) for number in range(plan.num_parts))
-        if out.is_dir() and not any(part.exists() for part in parts):
+        nothing = out.is_dir() and not any(part.exists() for part in parts)
+        if nothing and ranks.is_first():
             for made in set(out.iterdir()) - (before or set()):
                 remove(made)
             if before is None:
