@@ -64,7 +64,8 @@ def test_readme_commands_exist(script, call_script, capsys):
     for words in ([], *([name] for name in subcommands)):
         assert call_script(script, *words, "--help") == 0
     known = set(re.findall(OPTION, capsys.readouterr().out))
-    used = {o for line in commands if f"scripts/{script}" in line for o in re.findall(OPTION, line)}
+    own = [line.split(f"scripts/{script}")[1] for line in commands if f"scripts/{script}" in line]
+    used = {option for line in own for option in re.findall(OPTION, line)}
     assert used <= known
 
 
