@@ -69,6 +69,8 @@ def _run(
         sys.exit(f"{program}: {error}")
     except (MemoryError, torch.OutOfMemoryError) as error:
         sys.exit(f"{program}: out of memory ({error}); lower --batch")
+    except ranks.AnotherRankFailed:
+        sys.exit(1)  # the other one says why
     except KeyboardInterrupt:
         print(f"{program}: interrupted", file=sys.stderr)
         sys.exit(130)
@@ -102,5 +104,10 @@ def choose_device(gpu: bool) -> torch.device:
         raise ValueError(
             "--gpu: torch finds no CUDA device here (is it a CPU build of torch, or a missing "
             "driver?); leave --gpu out to use the CPU"
+        )
+    if ranks.local_rank() >= torch.cuda.device_count():
+        raise ValueError(
+            f"--gpu: this machine has {torch.cuda.device_count()} CUDA devices, of which each "
+            "process takes one; start fewer by torchrun's --nproc-per-node"
         )
     return torch.device("cuda", ranks.local_rank())

@@ -1,13 +1,15 @@
 """Several processes that work as one, as torchrun starts them; a program that runs alone is rank 0.
 
 Each of torchrun's processes has a number, its rank. What one of them waits for all must come to:
-every rank calls :func:`average`, :func:`largest`, :func:`gather` and :func:`meet` as often, in the
-same order. Alone they return at once.
+every rank calls :func:`average`, :func:`largest`, :func:`gather` and :func:`together` as often, in
+the same order. Alone they wait for nobody.
 """
 
+import contextlib
+import datetime
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import torch
@@ -29,7 +31,10 @@ def join() -> None:
     """
     if started() > 1:
         with_gpus = torch.cuda.is_available() and dist.is_nccl_available()
-        dist.init_process_group("cpu:gloo,cuda:nccl" if with_gpus else "gloo")
+        backends = "cpu:gloo,cuda:nccl" if with_gpus else "gloo"
+        # Torch's own half an hour is less than a shard or a search may take; when a process dies,
+        # torchrun ends those that wait for it.
+        dist.init_process_group(backends, timeout=datetime.timedelta(days=7))
 
 
 def leave() -> None:
@@ -95,7 +100,22 @@ def gather(part: Part) -> list[Part]:
     return [torch.load(io.BytesIO(each), weights_only=False) for each in everywhere or []]
 
 
-def meet() -> None:
-    """Wait for all ranks."""
-    if size() > 1:
-        dist.barrier()
+class AnotherRankFailed(RuntimeError):
+    """What this process waited for failed in another one, which says why."""
+
+
+@contextlib.contextmanager
+def together() -> Iterator[None]:
+    """Wait at the end for all ranks to have ended it; where one fails, all of them do.
+
+    Raises:
+        AnotherRankFailed: at the ranks that did not fail themselves.
+    """
+    try:
+        yield
+    except BaseException:
+        largest([True])
+        raise
+    (failed,) = largest([False])
+    if failed:
+        raise AnotherRankFailed("another process failed, and said why")

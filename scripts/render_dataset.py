@@ -90,7 +90,9 @@ def _render_scenes(arguments: Arguments, spec: SceneSpec) -> Path:
         1 if arguments.supersample is None else arguments.supersample,
         arguments.disturbances,
     )
-    with tqdm(total=plan.count, unit="image", disable=not sys.stderr.isatty()) as bar:
+    own = sum(len(plan.part(number)) for number in plan.own_parts)
+    hidden = not (ranks.is_first() and sys.stderr.isatty())
+    with tqdm(total=own, unit="image", disable=hidden) as bar:
         write_bop(arguments.out, plan, bar.update)
     return arguments.out
 

@@ -163,8 +163,8 @@ def _own_loss(
     device = next(model.parameters()).device
     batches = Prefetch(stream.batch)
 
-    def loss_of(iteration: int) -> Loss:
-        batch = batches(iteration)
+    def loss_of(number: int) -> Loss:
+        batch = batches(number)
         if arguments.phase == "sleep":
             return sleep_loss(model, batch)
         images = batch.images.to(device)

@@ -25,7 +25,14 @@ result = {
     "gathered": parts,
     "size": ranks.size(),
 }
-if ranks.is_first():
-    torch.save(result, sys.argv[1])
-ranks.meet()
+with ranks.together():
+    if ranks.is_first():
+        torch.save(result, sys.argv[1])
+try:
+    with ranks.together():
+        assert ranks.rank() == 0, "rank 1 fails"
+except ranks.AnotherRankFailed:
+    assert ranks.rank() == 0
+except AssertionError:
+    assert ranks.rank() == 1
 ranks.leave()

@@ -8,8 +8,8 @@ from conftest import ROOT
 
 from air3d.data import DataError, Disturbances, SceneStream
 from air3d.data.bop import BopPlan, write_bop
-from air3d.data.stream import own_generator
 from air3d.evaluation import load_test_set
+from air3d.randomness import own_generator
 from air3d.scene import load_assets, load_scene
 
 SPEC = load_scene(ROOT / "scenes" / "single_object.yaml").model_copy(

@@ -47,9 +47,24 @@ def test_the_order_in_which_objects_come_does_not_matter(model, tables):
     torch.testing.assert_close(model.presence_given(images[:8], backwards[:8]), given)
 
 
-def test_a_search_says_how_sure_it_is_of_what_it_found(model, tables):
+def test_a_search_says_how_sure_it_is_of_what_it_found(model, tables, monkeypatch):
     images, _ = tables
-    for estimate in infer(model, images[:4], Effort(refine_steps=2)):
+    told, given = [], model.presence_given
+
+    def listening(images, scenes):
+        told.append((scenes, given(images, scenes)))
+        return told[-1][1]
+
+    monkeypatch.setattr(model, "presence_given", listening)
+    estimates = infer(model, images[:4], Effort(refine_steps=2))
+    ((scenes, logits),) = told
+    for row, estimate in enumerate(estimates):
+        wanted = count_log_prob(logits)[row].exp().tolist()
+        assert list(estimate.count_probability) == pytest.approx(wanted, abs=1e-6)
+        poses = torch.stack([found.object_to_world for found in estimate.objects])
+        torch.testing.assert_close(poses, scenes.object_to_world[row, : estimate.count])
+        depth = (estimate.camera.world_to_camera[0] @ poses[:, :, 3].mT)[2]
+        assert (depth.diff() >= 0).all()
         assert sum(estimate.count_probability) == pytest.approx(1.0, abs=1e-5)
         sure = [found.presence_probability for found in estimate.objects]
         at_least = [sum(estimate.count_probability[n + 1 :]) for n in range(estimate.count)]

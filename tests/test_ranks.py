@@ -88,8 +88,8 @@ def test_gradients_of_two_halves_are_those_of_the_whole(tmp_path):
 def test_alone_there_is_nobody_to_wait_for():
     tensors = [torch.ones(2), torch.zeros(3)]
     ranks.average(tensors)
-    ranks.meet()
-    assert torch.cat(tensors).tolist() == [1, 1, 0, 0, 0]
+    with ranks.together():
+        assert torch.cat(tensors).tolist() == [1, 1, 0, 0, 0]
     assert (ranks.size(), ranks.rank(), ranks.is_first()) == (1, 0, True)
     assert ranks.largest([2, 3]) == [2, 3] and ranks.gather("part") == ["part"]
 
@@ -105,12 +105,15 @@ def test_a_training_of_two_ranks_goes_on_alone(call_script, tmp_path):
     assert made["ranks"] == 2 and made["iterations"] == 4
     lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [line["iteration"] for line in lines] == [4]
-    random = load_state(out)["random"]
-    assert len(random) == 2 and not torch.equal(*random)
+    state = load_state(out)
+    (first,), (second,) = state["random"]
+    assert not torch.equal(first, second)
+    assert state["batches"] == 8
     before = safetensors.torch.load_file(out / "model.safetensors")
     assert call_script("train_3d.py", *options, "--iterations", "6", "--resume") == 0
     made = yaml.safe_load((out / "config.yaml").read_text())["training"]
     assert made["ranks"] == 1 and made["iterations"] == 6
+    assert load_state(out)["batches"] == 10
     after = safetensors.torch.load_file(out / "model.safetensors")
     assert any(not torch.equal(before[name], after[name]) for name in before)
 
@@ -139,6 +142,17 @@ def test_ranks_evaluate_as_one_does(call_script, tmp_path):
     one, two = (json.loads((tmp_path / name).read_text()) for name in ("one.json", "two.json"))
     for figure in ("metrics", "fit", "detection", "calibration"):
         assert one[figure] == two[figure]
+
+
+def test_what_one_rank_refuses_is_said_once_and_leaves_nothing(tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "mine.txt").write_text("kept")
+    options = [ROOT / "scenes/single_object.yaml", "--count", "4", "--seed", "3"]
+    done = torchrun(ROOT / "scripts/render_dataset.py", *options, "--out", tmp_path / "out")
+    assert done.returncode != 0
+    assert done.stderr.count("holds other files (mine.txt)") == 1
+    assert "RuntimeError" not in done.stderr
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["mine.txt"]
 
 
 def test_scripts_for_one_process_refuse_torchrun(call_script, monkeypatch, tmp_path):

@@ -15,11 +15,12 @@ from air3d.checkpoint import WEIGHTS, CheckpointError, load_model, save_model
 from air3d.data import SceneStream
 from air3d.models import SceneConfig, build_air
 from air3d.objectives import count_log_prior
+from air3d.randomness import set_random_states
 from air3d.scene import load_scene
 from air3d.training import Loss, TrainSettings, elbo_loss, sleep_loss, train
 from air3d.training.losses import mixed_loss
 from air3d.training.post_mortem import FAILURE
-from air3d.training.states import STATES, has_states, load_state, save_state
+from air3d.training.states import STATES, forget_after, has_states, load_state, save_state
 
 SMALL = SceneConfig(
     channels=(4, 4, 4),
@@ -109,14 +110,25 @@ def test_a_signal_saves_the_step_that_it_comes_in(stream, whole, tmp_path, numbe
     check_same(tiny(stream, tmp_path), whole)
 
 
-def test_the_second_signal_does_not_wait(stream, tmp_path):
-    def twice():
-        os.kill(os.getpid(), signal.SIGTERM)
-        os.kill(os.getpid(), signal.SIGTERM)
+def twice(number: int) -> Callable[[], None]:
+    def send() -> None:
+        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), number)
 
-    with pytest.raises(SystemExit):
-        tiny(stream, tmp_path, before=at(3, twice))
+    return send
+
+
+def test_the_second_interrupt_does_not_wait(stream, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        tiny(stream, tmp_path, before=at(3, twice(signal.SIGINT)))
     assert load_state(tmp_path)["iteration"] == 3
+
+
+def test_further_terminations_wait(stream, tmp_path):
+    """Batch systems send them to torchrun and to its processes, to which torchrun passes it on."""
+    with pytest.warns(UserWarning, match="stopped after iteration 4"), pytest.raises(SystemExit):
+        tiny(stream, tmp_path, before=at(3, twice(signal.SIGTERM)))
+    assert load_state(tmp_path)["iteration"] == 4
 
 
 def test_training_works_in_another_thread_which_no_signal_reaches(stream, whole, tmp_path):
@@ -145,6 +157,34 @@ def test_a_damaged_state_is_passed_over(stream, whole, tmp_path, share):
     with pytest.warns(UserWarning, match=r"000000006\.pt: is damaged .* passed over"):
         check_same(tiny(stream, tmp_path), whole)
     assert load_state(tmp_path)["iteration"] == 6
+
+
+def test_a_damaged_state_does_not_count_as_kept(stream, tmp_path):
+    for iteration in (1, 2):
+        save_state(tmp_path, iteration, {"iteration": iteration}, keep=2)
+    (tmp_path / STATES / "000000002.pt").write_bytes(b"PK")
+    with pytest.warns(UserWarning, match="passed over"):
+        forget_after(tmp_path, load_state(tmp_path)["iteration"])
+    save_state(tmp_path, 5, {"iteration": 5}, keep=2)
+    assert names(tmp_path) == ["000000001.pt", "000000005.pt"]
+
+
+def test_a_state_that_cannot_be_read_is_no_damaged_one(tmp_path, monkeypatch):
+    save_state(tmp_path, 1, {"iteration": 1})
+
+    def failing(path):
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(Path, "read_bytes", failing)
+    with pytest.raises(CheckpointError, match=r"000000001\.pt: cannot be read \(Input"):
+        load_state(tmp_path)
+
+
+def test_a_finished_training_is_not_announced_again(stream, whole, tmp_path):
+    tiny(stream, tmp_path)
+    before = (tmp_path / "metrics.jsonl").read_text()
+    check_same(tiny(stream, tmp_path), whole)
+    assert (tmp_path / "metrics.jsonl").read_text() == before
 
 
 def test_where_all_states_are_damaged_it_says_so(tmp_path):
@@ -210,7 +250,7 @@ def test_a_loss_that_is_not_finite_leaves_what_led_there(stream, tmp_path):
     again.load_state_dict(kept["model"])
     losses = []
     for each in (model, again):
-        torch.set_rng_state(kept["random"])
+        set_random_states(kept["random"], torch.device("cpu"))
         losses.append(sleep_loss(each, batch).value.item())
     assert losses[0] == losses[1]
 

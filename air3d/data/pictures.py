@@ -14,7 +14,7 @@ from torch import Tensor
 
 from air3d.data.bop.sources import find_sources, is_bop
 from air3d.data.errors import DataError
-from air3d.data.stream import own_generator
+from air3d.randomness import own_generator
 from air3d.scene import GlimpseSpec, SceneSpec
 
 READABLE_MODES = ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr")

@@ -4,12 +4,12 @@ import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from air3d.data.disturbances import UNDISTURBED, Disturbances
+from air3d.randomness import own_generator
 from air3d.render import render_scenes
 from air3d.scene import MeshBank, ScenePrior, Scenes, SceneSpec, load_assets
 
@@ -92,9 +92,3 @@ class SceneStream:
     def __iter__(self) -> Iterator[RenderedScenes]:
         """Yield batches 0, 1, 2, ... without end."""
         return (self.batch(index) for index in itertools.count())
-
-
-def own_generator(*numbers: int) -> torch.Generator:
-    """Return a generator of its own for each tuple of numbers; neighbouring ones are unrelated."""
-    state = np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0]
-    return torch.Generator().manual_seed(int(state >> np.uint64(1)))

@@ -12,6 +12,7 @@ from air3d.evaluation.summaries import Errors, summarise
 from air3d.models import Air
 from air3d.models.air import MAX_VALUES
 from air3d.objectives import count_log_prior
+from air3d.randomness import fixed_draws
 
 SAME = 1e-10
 """Mean squared error from which on pictures count as equal (100 dB)."""
@@ -63,8 +64,7 @@ def elbo_of(model: Air, images: Float[Tensor, "image channel height width"]) -> 
     if not chunk:
         return None
     prior = count_log_prior(model.spec.count, model.max_steps)
-    with torch.no_grad(), torch.random.fork_rng():
-        torch.manual_seed(0)
+    with torch.no_grad(), fixed_draws(0, images.device):
         bounds = [model.elbo(part, prior).value for part in torch.split(images, min(chunk, 64))]
     return summarise(torch.cat(bounds).tolist())
 

@@ -18,6 +18,7 @@ from air3d.evaluation.test_sets import TestSet
 from air3d.evaluation.views import open_numbers
 from air3d.inference import ONE_PASS, Effort, infer
 from air3d.models import Air
+from air3d.randomness import fixed_draws
 from air3d.scene import GlimpseSpec, Mesh, SceneSpec
 
 
@@ -75,7 +76,7 @@ def evaluate(
     Args:
         model: what to test.
         test_set: images that fit it (see ``load_test_set``); at least one.
-        batch: images at a time; changes the speed and nothing else.
+        batch: images at a time; changes the speed, and what effort draws, which goes by batches.
         effort: what is done for each image beyond one pass.
 
     Raises:
@@ -132,11 +133,11 @@ def _work(methods: Sequence[Method], test_set: TestSet, batch: int, share: slice
     for method in methods:
         method.infer(test_set.images[:1])  # compiles kernels
     works = [_Work() for _ in methods]
+    quiet = None if ranks.is_first() else True  # None: shown on terminals
     chunks = list(enumerate(torch.split(test_set.images, batch)))[share]
-    for number, images in tqdm(chunks, desc="infer", unit="batch", disable=None, leave=False):
+    for number, images in tqdm(chunks, desc="infer", unit="batch", disable=quiet, leave=False):
         for method, work in zip(methods, works, strict=True):
-            with torch.random.fork_rng():
-                torch.manual_seed(number)
+            with fixed_draws(number, images.device):
                 start, worked = time.perf_counter(), time.process_time()
                 work.batches.append(list(method.infer(images)))
                 work.seconds += time.perf_counter() - start

@@ -15,6 +15,7 @@ from air3d.inspection.outline import outline
 from air3d.inspection.panels import OBJECT_COLOURS, Canvas, enlarge, panel_scale, to_picture
 from air3d.inspection.placement import Placement, placements_in
 from air3d.models import Air
+from air3d.randomness import fixed_draws
 from air3d.scene import Mesh, Scenes
 
 DIMMED = 0.6
@@ -31,9 +32,7 @@ def draw_scenes(
     Raises:
         ValueError: the model is a 2D one.
     """
-    devices = [image.device.index or 0] if image.device.type == "cuda" else []
-    with torch.no_grad(), torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+    with torch.no_grad(), fixed_draws(seed, image.device):
         unrolled = model.guide.sample(image.expand(number, *image.shape))
         if unrolled.seen is None:
             raise ValueError(f"draw_scenes: {model.spec.name} is a 2D model; give a 3D one")

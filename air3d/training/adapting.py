@@ -10,6 +10,7 @@ from air3d.data import PictureStream, Prefetch, SceneStream
 from air3d.inference.exposing import find_exposure
 from air3d.models import Air
 from air3d.objectives import count_log_prior
+from air3d.randomness import fixed_draws
 from air3d.training.loop import Loss
 from air3d.training.losses import elbo_loss, mixed_loss
 
@@ -25,8 +26,8 @@ def waking_loss(model: Air, pictures: PictureStream) -> Callable[[int], Loss]:
     """
     prior, device = _prior_and_device(model)
 
-    def loss_of(iteration: int) -> Loss:
-        images = pictures.batch(iteration).to(device)
+    def loss_of(number: int) -> Loss:
+        images = pictures.batch(number).to(device)
         return elbo_loss(model, images, prior, find_exposure(model, images))
 
     return loss_of
@@ -37,10 +38,10 @@ def mixing_loss(model: Air, pictures: PictureStream, scenes: SceneStream) -> Cal
     prior, device = _prior_and_device(model)
     dreams = Prefetch(scenes.batch)
 
-    def loss_of(iteration: int) -> Loss:
-        images = pictures.batch(iteration).to(device)
+    def loss_of(number: int) -> Loss:
+        images = pictures.batch(number).to(device)
         exposure = find_exposure(model, images)
-        return mixed_loss(model, images, dreams(iteration), prior, exposure)
+        return mixed_loss(model, images, dreams(number), prior, exposure)
 
     return loss_of
 
@@ -56,8 +57,7 @@ def held_out_figures(
     """
     prior, device = _prior_and_device(model)
     bounds, noise = [], []
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
+    with fixed_draws(0, device):
         for part in pictures.to(device).split(AT_ONCE):
             exposure = find_exposure(model, part)
             bounds.append(model.elbo(part, prior, exposure).value)

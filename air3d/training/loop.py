@@ -1,5 +1,6 @@
 """The training loop, and what it leaves on disk."""
 
+import contextlib
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -11,12 +12,12 @@ from torch import Tensor
 
 from air3d import ranks
 from air3d.checkpoint import WEIGHTS, CheckpointError, save_model
-from air3d.data.stream import own_generator
 from air3d.models import Air
 from air3d.provenance import provenance
+from air3d.randomness import random_states, seed_apart, set_random_states
 from air3d.training.journal import Journal
 from air3d.training.post_mortem import save_failure
-from air3d.training.states import has_states, load_state, save_state
+from air3d.training.states import forget_after, has_states, load_state, save_state
 from air3d.training.stopping import stop_requests
 
 
@@ -87,13 +88,20 @@ class Loss:
 
 @dataclass
 class Clock:
-    """How far a training is: iterations done and seconds spent, interruptions left out.
+    """How far a training is; interruptions are left out.
 
     Time goes on from step to step, at all ranks alike: the learning rate and the end depend on it.
+
+    Attributes:
+        settings: how far it is to go.
+        iteration: steps taken.
+        batches: taken in them, one by each rank.
+        seconds: spent.
     """
 
     settings: TrainSettings
     iteration: int = 0
+    batches: int = 0
     seconds: float = 0.0
     _last: float = field(default_factory=time.monotonic)
 
@@ -108,7 +116,8 @@ class Clock:
         """Count a step that was taken, and the time since the last one."""
         now = time.monotonic()
         (passed,) = ranks.largest([now - self._last])
-        self.iteration, self.seconds, self._last = self.iteration + 1, self.seconds + passed, now
+        self.iteration, self.batches = self.iteration + 1, self.batches + ranks.size()
+        self.seconds, self._last = self.seconds + passed, now
 
 
 def train(
@@ -134,8 +143,8 @@ def train(
     Args:
         model: trained in place.
         loss_of: the loss of batch number i; random numbers from torch's global state, or from
-            generators that depend on i alone. Iteration t of R ranks takes the batches t R to
-            t R + R - 1, one each, and the mean of their gradients (see :mod:`air3d.ranks`).
+            generators that depend on i alone. Ranks take the next batches in turn, one each, and
+            the mean of their gradients (see :mod:`air3d.ranks`).
         settings: how long and how fast.
         out: folder of this training; all ranks must see it.
         record: what is trained and how (scene, batch, ...; numbers, strings, lists), kept with
@@ -160,13 +169,17 @@ def train(
     elif has_states(out) or (out / WEIGHTS).exists():
         raise CheckpointError(f"{out}: holds a model; add --resume, or choose another --out")
     elif ranks.size() > 1:
-        training.draw_apart()
+        training.seed_apart()
     journal = None
-    if ranks.is_first():
-        total = settings.iterations
-        journal = Journal(out, clock.iteration, total, tensorboard=settings.tensorboard)
-    saved = clock.seconds
-    with stop_requests() as stop:
+    with ranks.together():
+        if ranks.is_first():
+            total = settings.iterations
+            journal = Journal(out, clock.iteration, total, tensorboard=settings.tensorboard)
+    begun, saved = clock.iteration, clock.seconds
+    with contextlib.ExitStack() as ending:
+        if journal:
+            ending.callback(journal.close)
+        stop = ending.enter_context(stop_requests())
         while clock.progress < 1.0:
             loss, rate = training.step(loss_of)
             if journal:
@@ -177,12 +190,11 @@ def train(
                 training.save()
             if stopping:
                 stop.leave(f"stopped after iteration {clock.iteration}; --resume goes on from it")
-    training.save()
-    if journal:
-        if clock.iteration % settings.validate_every:  # or the loop has just said it
+        # What is done, or has just been said, is not said again.
+        if journal and clock.iteration > begun and clock.iteration % settings.validate_every:
             journal.announce(clock.iteration, clock.seconds, validate())
-        journal.close()
-        training.finish()
+    training.save()
+    training.finish()
     return clock
 
 
@@ -224,7 +236,8 @@ def take_step(optimiser: torch.optim.Optimizer, loss: Tensor, clock: Clock) -> f
                 parameter.grad = torch.zeros_like(parameter)
         ranks.average([parameter.grad for parameter in parameters])
     norm = torch.nn.utils.clip_grad_norm_(parameters, clock.settings.max_grad_norm)
-    if not torch.isfinite(loss + norm):
+    (not_finite,) = ranks.largest([not torch.isfinite(loss + norm)])
+    if not_finite:
         raise FloatingPointError(
             f"the loss of iteration {clock.iteration}, or its gradient, is not finite; train "
             "again with a lower --learning-rate"
@@ -245,10 +258,14 @@ class _Training:
     clock: Clock
     seed: int
 
-    def draw_apart(self) -> None:
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return next(self.model.parameters()).device
+
+    def seed_apart(self) -> None:
         """Let each rank draw random numbers of its own."""
-        own = own_generator(self.seed, ranks.rank(), self.clock.iteration)
-        torch.set_rng_state(own.get_state())
+        seed_apart(self.seed, ranks.rank(), self.clock.iteration)
 
     def step(self, loss_of: Callable[[int], Loss]) -> tuple[Loss, float]:
         """Take one step, and return its loss and its learning rate.
@@ -256,8 +273,8 @@ class _Training:
         Raises:
             FloatingPointError: as of :func:`take_step`; what led there is on disk.
         """
-        random = torch.get_rng_state()
-        loss = loss_of(self.clock.iteration * ranks.size() + ranks.rank())
+        random = random_states(self.device)
+        loss = loss_of(self.clock.batches + ranks.rank())
         try:
             return loss, take_step(self.optimiser, loss.value, self.clock)
         except FloatingPointError as error:
@@ -266,19 +283,21 @@ class _Training:
 
     def save(self) -> None:
         """Write a state, with the random states of all ranks."""
-        random = ranks.gather(torch.get_rng_state())
-        if ranks.is_first():
-            state = self._state() | {"random": random}
-            save_state(self.out, self.clock.iteration, state, keep=self.clock.settings.keep)
+        random = ranks.gather(random_states(self.device))
+        with ranks.together():
+            if ranks.is_first():
+                state = self._state() | {"random": random}
+                save_state(self.out, self.clock.iteration, state, keep=self.clock.settings.keep)
 
     def finish(self) -> None:
         """Write the model, for use."""
-        device = next(self.model.parameters()).device
+        if not ranks.is_first():
+            return
         made = {
             "iterations": self.clock.iteration,
             "seconds": round(self.clock.seconds),
             "ranks": ranks.size(),
-            "provenance": asdict(provenance(self.seed, device)),
+            "provenance": asdict(provenance(self.seed, self.device)),
         }
         save_model(self.out, self.model, {**self.record, **made})
 
@@ -296,6 +315,7 @@ class _Training:
             self.model.load_state_dict(state["model"])
             self.optimiser.load_state_dict(state["optimiser"])
             self.clock.iteration = state["iteration"]
+            self.clock.batches = state["batches"]
             self.clock.seconds = state["seconds"]
         except (KeyError, AttributeError, RuntimeError) as error:
             raise CheckpointError(
@@ -303,11 +323,12 @@ class _Training:
                 "without --resume, with another --out"
             ) from error
         if len(state["random"]) == ranks.size():
-            torch.set_rng_state(state["random"][ranks.rank()])
+            set_random_states(state["random"][ranks.rank()], self.device)
         else:
-            self.draw_apart()
-        if len(state["cuda_random"]) == torch.cuda.device_count():
-            torch.cuda.set_rng_state_all(state["cuda_random"])
+            self.seed_apart()
+        with ranks.together():
+            if ranks.is_first():
+                forget_after(self.out, self.clock.iteration)
 
     def _state(self) -> dict[str, object]:
         return {
@@ -315,6 +336,6 @@ class _Training:
             "model": self.model.state_dict(),
             "optimiser": self.optimiser.state_dict(),
             "iteration": self.clock.iteration,
+            "batches": self.clock.batches,
             "seconds": self.clock.seconds,
-            "cuda_random": torch.cuda.get_rng_state_all(),
         }

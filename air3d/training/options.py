@@ -17,15 +17,15 @@ class TrainOptions:
     minutes: float | None = None
     """Train this long; or give --iterations."""
     iterations: int | None = None
-    """Train for so many batches; repeatable bit by bit on a CPU."""
+    """Train for so many steps; repeatable bit by bit on a CPU."""
     seed: int = 0
     """Of the data, the weights and the draws."""
     gpu: bool = False
-    """Train on the first CUDA device (meshes are rendered on the CPU all the same)."""
+    """Train on the CUDA device of this process (meshes are rendered on the CPU all the same)."""
     resume: bool = False
     """Go on from the last state in --out; all else as before, but for how long."""
     batch: int = 64
-    """Images per iteration."""
+    """Images per step, of each process."""
     learning_rate: float = 1e-3
     """Adam's; warmed up, held, then lowered along a cosine."""
     bfloat16: bool = False

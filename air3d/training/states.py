@@ -8,7 +8,7 @@ over.
 import io
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -22,7 +22,7 @@ STATES = "states"
 def save_state(folder: Path, iteration: int, state: Mapping[str, object], *, keep: int = 1) -> None:
     """Write what resuming needs (tensors, numbers, strings), and keep the last few states.
 
-    States of later iterations are removed too: they belong to a run that was given up.
+    States of later iterations go too (see :func:`forget_after`).
 
     Raises:
         CheckpointError: the folder cannot be written; the states that were there are intact.
@@ -42,8 +42,12 @@ def save_state(folder: Path, iteration: int, state: Mapping[str, object], *, kee
         ) from error
     paths = _newest_first(folder)
     here = paths.index(path)
-    for other in paths[:here] + paths[here + keep :]:
-        other.unlink(missing_ok=True)
+    _remove(paths[:here] + paths[here + keep :])
+
+
+def forget_after(folder: Path, iteration: int) -> None:
+    """Remove states of later iterations: they are damaged, or belong to a run that was given up."""
+    _remove([path for path in _newest_first(folder) if int(path.stem) > iteration])
 
 
 def load_state(folder: Path) -> dict:
@@ -55,7 +59,15 @@ def load_state(folder: Path) -> dict:
     paths = _newest_first(folder)
     for path in paths:
         try:
-            return torch.load(path, map_location="cpu", weights_only=True)
+            content = io.BytesIO(path.read_bytes())
+        except OSError as error:
+            raise CheckpointError(
+                f"{path}: cannot be read ({error.strerror}); mend that, then --resume"
+            ) from error
+        try:
+            return torch.load(content, map_location="cpu", weights_only=True)
+        except MemoryError:
+            raise
         except Exception as error:  # torch raises many kinds for a damaged file
             reason = " ".join(str(error).split())[:200]
             warnings.warn(f"{path}: is damaged ({reason}); passed over", stacklevel=2)
@@ -72,6 +84,11 @@ def load_state(folder: Path) -> dict:
 def has_states(folder: Path) -> bool:
     """Return whether a training has left states there."""
     return bool(_newest_first(folder))
+
+
+def _remove(paths: Sequence[Path]) -> None:
+    for path in paths:
+        path.unlink(missing_ok=True)
 
 
 def _newest_first(folder: Path) -> list[Path]:

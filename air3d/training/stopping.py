@@ -10,7 +10,11 @@ from typing import NoReturn
 
 
 class StopRequest:
-    """Whether a signal has asked to stop; the second one does not wait."""
+    """Whether a signal has asked to stop.
+
+    A second Ctrl-C does not wait. Further SIGTERMs do: torchrun passes on what batch systems have
+    already sent to all processes.
+    """
 
     def __init__(self) -> None:
         self._number: int | None = None
@@ -28,19 +32,15 @@ class StopRequest:
             SystemExit: it was another one; the status is 128 + its number, as of shells.
         """
         warnings.warn(message, stacklevel=2)
-        _go(self._number or signal.SIGTERM)
+        if self._number == signal.SIGINT:
+            raise KeyboardInterrupt
+        raise SystemExit(128 + (self._number or signal.SIGTERM))
 
     def take(self, number: int, _frame: FrameType | None) -> None:
         """Take note of a signal."""
-        if self.asked:
-            _go(number)
+        if self._number == number == signal.SIGINT:
+            raise KeyboardInterrupt
         self._number = number
-
-
-def _go(number: int) -> NoReturn:
-    if number == signal.SIGINT:
-        raise KeyboardInterrupt
-    raise SystemExit(128 + number)
 
 
 @contextlib.contextmanager

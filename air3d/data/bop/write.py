@@ -97,6 +97,11 @@ class BopPlan:
         """Number of shards or scene folders."""
         return -(-self.count // self.shard_size)
 
+    @property
+    def own_parts(self) -> range:
+        """Those that this process writes: ranks take them in turn."""
+        return range(ranks.rank(), self.num_parts, ranks.size())
+
     def part(self, number: int) -> range:
         """The image numbers of one shard or scene folder."""
         return range(number * self.shard_size, min((number + 1) * self.shard_size, self.count))
@@ -136,13 +141,13 @@ def write_bop(
     scenes = AnnotatedScenes(plan.spec, plan.seed, plan.supersample, plan.disturbances)
     try:
         with _undone_without_a_part(out, plan), one_thread():
-            if ranks.is_first():
-                _claim_folder(out, plan)
-                write_models(out / "models", scenes.stream.meshes)
-            ranks.meet()
-            for number in range(ranks.rank(), plan.num_parts, ranks.size()):
-                _write_part(out, plan, number, scenes, progress)
-            ranks.meet()
+            with ranks.together():
+                if ranks.is_first():
+                    _claim_folder(out, plan)
+                    write_models(out / "models", scenes.stream.meshes)
+            with ranks.together():
+                for number in plan.own_parts:
+                    _write_part(out, plan, number, scenes, progress)
             if plan.layout == "webdataset" and ranks.is_first():
                 write_atomically(out / "key_to_shard.json", to_json(_key_to_shard(plan)))
     except OSError as error:
@@ -158,7 +163,7 @@ def _undone_without_a_part(out: Path, plan: BopPlan) -> Iterator[None]:
     before = set(out.iterdir()) if out.is_dir() else None
     try:
         yield
-    except (OSError, DataError):
+    except (OSError, DataError, ranks.AnotherRankFailed):
         parts = (_part_path(out, plan.layout, number) for number in range(plan.num_parts))
         nothing = out.is_dir() and not any(part.exists() for part in parts)
         if nothing and ranks.is_first():
