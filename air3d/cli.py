@@ -13,6 +13,7 @@ import torch
 import tyro
 
 from air3d import ranks
+from air3d.files import git_commit
 
 Arguments = TypeVar("Arguments")
 
@@ -61,6 +62,7 @@ def _run(
     # Adam's moments of idle units decay into denormal numbers, which cost a CPU 100 cycles each.
     torch.set_flush_denormal(True)
     keep_freed_memory()
+    git_commit()
     torch.manual_seed(0)  # what takes no --seed draws the same each time
     warnings.showwarning = lambda message, *_: print(f"{program}: {message}", file=sys.stderr)
     try:

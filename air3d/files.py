@@ -1,6 +1,7 @@
 """Files that appear complete or not at all, and what made them."""
 
 import contextlib
+import functools
 import glob
 import hashlib
 import json
@@ -77,8 +78,13 @@ def file_digest(path: Path) -> str:
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
+@functools.cache
 def git_commit() -> str | None:
-    """Return the commit of this checkout (``-dirty`` if changed); None outside of one."""
+    """Return the commit of this checkout (``-dirty`` if changed); None outside of one.
+
+    It is that of the first call, before which a long program should not do any work: what it has
+    imported stays of that commit, whatever is checked out later.
+    """
     root = Path(__file__).resolve().parent.parent
     if not (root / ".git").exists():  # never the commit of a repository around the installation
         return None
