@@ -132,7 +132,7 @@ def train(
     resume: bool = False,
     clock: Clock | None = None,
 ) -> Clock:
-    """Minimise ``loss_of(iteration)`` over the model's parameters.
+    """Minimise ``loss_of`` over the model's parameters, batch by batch.
 
     Writes to ``out``: ``metrics.jsonl``, a state every ``checkpoint_seconds``, and at the end the
     model as :func:`air3d.checkpoint.load_model` reads it. With ``resume``, goes on from the newest
