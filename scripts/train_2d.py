@@ -4,7 +4,7 @@ Example:
     python scripts/train_2d.py --out runs/multi_mnist --minutes 4.5
 """
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -78,6 +78,7 @@ def main(arguments: Arguments) -> None:
         record={
             "scene": spec.model_dump(mode="json"),
             "data": digits.source,
+            "network": asdict(model.config),
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
             "bfloat16": arguments.bfloat16,

@@ -118,6 +118,7 @@ def main(arguments: Arguments) -> None:
             "phase": arguments.phase,
             "data": arguments.data and str(arguments.data),
             "init": arguments.init and str(arguments.init),
+            "network": asdict(model.config),
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,
             "bfloat16": arguments.bfloat16,

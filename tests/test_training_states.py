@@ -20,7 +20,15 @@ from air3d.scene import load_scene
 from air3d.training import Loss, TrainSettings, elbo_loss, sleep_loss, train
 from air3d.training.losses import mixed_loss
 from air3d.training.post_mortem import FAILURE
-from air3d.training.states import STATES, forget_after, has_states, load_state, save_state
+from air3d.training.states import (
+    LOCK,
+    STATES,
+    claimed,
+    forget_after,
+    has_states,
+    load_state,
+    save_state,
+)
 
 SMALL = SceneConfig(
     channels=(4, 4, 4),
@@ -262,6 +270,32 @@ def test_every_loss_keeps_its_batch(stream):
     kept = mixed_loss(model, stream.batch(1).images, dreams, prior).batch
     assert torch.equal(kept["pictures"], stream.batch(1).images)
     assert torch.equal(kept["images"], dreams.images)
+
+
+def test_weights_that_no_loss_can_be_computed_with_are_kept_too(stream, tmp_path):
+    model = build_air(stream.spec, SMALL, stream.meshes)
+    options = {"record": {}, "seed": 0, "validate": lambda: {}}
+
+    def loss_of(number: int) -> Loss:
+        if number == 3:
+            raise RuntimeError("index -9 is out of bounds")
+        return sleep_loss(model, stream.batch(number))
+
+    with pytest.raises(FloatingPointError, match=r"iteration 3 cannot be computed .*--learning"):
+        train(model, loss_of, TrainSettings(iterations=5), tmp_path, **options)
+    assert torch.load(tmp_path / FAILURE, weights_only=True)["iteration"] == 3
+
+
+def test_two_trainings_do_not_share_a_folder(stream, tmp_path):
+    def begin_another():
+        with pytest.raises(CheckpointError, match="another process is training there"):
+            with claimed(tmp_path):
+                raise AssertionError("the folder was free")
+
+    tiny(stream, tmp_path, 3, before=at(1, begin_another))
+    with claimed(tmp_path):
+        pass
+    assert not (tmp_path / LOCK).exists()
 
 
 def test_a_failure_that_cannot_be_kept_is_told_all_the_same(stream, tmp_path, monkeypatch):

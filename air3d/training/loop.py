@@ -17,7 +17,7 @@ from air3d.provenance import provenance
 from air3d.randomness import random_states, seed_apart, set_random_states
 from air3d.training.journal import Journal
 from air3d.training.post_mortem import save_failure
-from air3d.training.states import forget_after, has_states, load_state, save_state
+from air3d.training.states import claimed, forget_after, has_states, load_state, save_state
 from air3d.training.stopping import stop_requests
 
 
@@ -156,7 +156,8 @@ def train(
 
     Raises:
         CheckpointError: there is no state to resume from, it is another training's, ``out``
-            holds a model and ``resume`` is not set, or ``out`` cannot be written.
+            holds a model and ``resume`` is not set, another process trains there, or ``out`` cannot
+            be written.
         FloatingPointError: the loss or its gradient is not finite; neither the model nor the last
             state is touched, and ``failure.pt`` holds what led there.
     """
@@ -170,15 +171,15 @@ def train(
         raise CheckpointError(f"{out}: holds a model; add --resume, or choose another --out")
     elif ranks.size() > 1:
         training.seed_apart()
-    journal = None
-    with ranks.together():
-        if ranks.is_first():
-            total = settings.iterations
-            journal = Journal(out, clock.iteration, total, tensorboard=settings.tensorboard)
     begun, saved = clock.iteration, clock.seconds
     with contextlib.ExitStack() as ending:
-        if journal:
-            ending.callback(journal.close)
+        journal = None
+        with ranks.together():
+            if ranks.is_first():
+                ending.enter_context(claimed(out))
+                total = settings.iterations
+                journal = Journal(out, begun, total, tensorboard=settings.tensorboard)
+                ending.callback(journal.close)
         stop = ending.enter_context(stop_requests())
         while clock.progress < 1.0:
             loss, rate = training.step(loss_of)
@@ -193,8 +194,8 @@ def train(
         # What is done, or has just been said, is not said again.
         if journal and clock.iteration > begun and clock.iteration % settings.validate_every:
             journal.announce(clock.iteration, clock.seconds, validate())
-    training.save()
-    training.finish()
+        training.save()
+        training.finish()
     return clock
 
 
@@ -271,14 +272,26 @@ class _Training:
         """Take one step, and return its loss and its learning rate.
 
         Raises:
-            FloatingPointError: as of :func:`take_step`; what led there is on disk.
+            FloatingPointError: as of :func:`take_step`, or the loss cannot be computed with such
+                weights; what led there is on disk.
         """
-        random = random_states(self.device)
-        loss = loss_of(self.clock.batches + ranks.rank())
+        state = self._state() | {"random": random_states(self.device)}
+        try:
+            loss = loss_of(self.clock.batches + ranks.rank())
+        except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
+            # Before the first step it is no matter of the weights; memory never is.
+            if self.clock.iteration == 0 or isinstance(error, torch.OutOfMemoryError):
+                raise
+            kept = save_failure(self.out, state, {})
+            reason = " ".join(str(error).split())[:200]
+            raise FloatingPointError(
+                f"the loss of iteration {self.clock.iteration} cannot be computed any more "
+                f"({reason}); train again with a lower --learning-rate ({kept})"
+            ) from error
         try:
             return loss, take_step(self.optimiser, loss.value, self.clock)
         except FloatingPointError as error:
-            kept = save_failure(self.out, self._state() | {"random": random}, loss.batch)
+            kept = save_failure(self.out, state, loss.batch)
             raise FloatingPointError(f"{error} ({kept})") from error
 
     def save(self) -> None:

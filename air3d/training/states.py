@@ -5,10 +5,11 @@ on the disk before the oldest one goes; what a crash of the machine damaged all 
 over.
 """
 
+import contextlib
 import io
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -16,7 +17,42 @@ import torch
 from air3d.checkpoint import CheckpointError
 from air3d.files import replacing
 
-STATES = "states"
+STATES, LOCK = "states", "training.lock"
+
+
+@contextlib.contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Keep other processes from training in a folder, which is made if it is not there.
+
+    The claim ends with the process, however that ends. Where the system has no such locks nothing
+    is kept.
+
+    Raises:
+        CheckpointError: another process trains there, or the folder cannot be written.
+    """
+    path = folder / LOCK
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        file = path.open("w")
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: cannot be written ({error.strerror}); choose another --out"
+        ) from error
+    with file:
+        try:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise CheckpointError(
+                f"{folder}: another process is training there; wait for it, or choose another --out"
+            ) from error
+        except (ImportError, OSError):
+            pass
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def save_state(folder: Path, iteration: int, state: Mapping[str, object], *, keep: int = 1) -> None:
