@@ -37,6 +37,14 @@ def test_a_figure_is_held_against_its_bound(bounds, verdict):
     assert line == f"| tables | much |  | [97.50 %](../results/tables.json) | {verdict} |"
 
 
+@pytest.mark.parametrize(
+    ("value", "text"), [(1050.4, "1,050"), (999.6, "1,000"), (0.0176, "0.0176")]
+)
+def test_large_figures_have_no_exponent(value, text):
+    figure = WantedFigure(result="tables", path="x", unit="a second")
+    assert figure.written(value) == f"[{text} a second](../results/tables.json)"
+
+
 def test_all_figures_of_a_row_must_keep_theirs_and_be_there():
     good = {"result": "tables", "path": "metrics.all_right", "least": 0.9}
     cup = {"result": "tables", "path": "metrics.per_type[cup].yaw", "unit": "degrees", "most": 3.0}

@@ -69,7 +69,8 @@ class WantedFigure(_Part):
 
     def written(self, value: float) -> str:
         """Return the figure for people, linked to its file."""
-        text = percent(value) if self.unit == "%" else f"{value:.3g} {self.unit}".rstrip()
+        digits = f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+        text = percent(value) if self.unit == "%" else f"{digits} {self.unit}".rstrip()
         return f"[{text}](../results/{self.result}.json)"
 
 
