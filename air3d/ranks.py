@@ -39,7 +39,7 @@ def join() -> None:
 
 def leave() -> None:
     """Leave the others, after all else."""
-    if dist.is_available() and dist.is_initialized():
+    if size() > 1:
         dist.destroy_process_group()
 
 

@@ -275,14 +275,14 @@ class _Training:
             FloatingPointError: as of :func:`take_step`, or the loss cannot be computed with such
                 weights; what led there is on disk.
         """
-        state = self._state() | {"random": random_states(self.device)}
+        random = random_states(self.device)
         try:
             loss = loss_of(self.clock.batches + ranks.rank())
         except (ArithmeticError, LookupError, RuntimeError, ValueError) as error:
             # Before the first step it is no matter of the weights; memory never is.
             if self.clock.iteration == 0 or isinstance(error, torch.OutOfMemoryError):
                 raise
-            kept = save_failure(self.out, state, {})
+            kept = self._keep_failure(random, {})
             reason = " ".join(str(error).split())[:200]
             raise FloatingPointError(
                 f"the loss of iteration {self.clock.iteration} cannot be computed any more "
@@ -291,7 +291,7 @@ class _Training:
         try:
             return loss, take_step(self.optimiser, loss.value, self.clock)
         except FloatingPointError as error:
-            kept = save_failure(self.out, state, loss.batch)
+            kept = self._keep_failure(random, loss.batch)
             raise FloatingPointError(f"{error} ({kept})") from error
 
     def save(self) -> None:
@@ -342,6 +342,10 @@ class _Training:
         with ranks.together():
             if ranks.is_first():
                 forget_after(self.out, self.clock.iteration)
+
+    def _keep_failure(self, random: list[Tensor], batch: Mapping[str, Tensor]) -> str:
+        """Keep what led to a failure, before which no parameter has moved, and say where."""
+        return save_failure(self.out, self._state() | {"random": random}, batch)
 
     def _state(self) -> dict[str, object]:
         return {
