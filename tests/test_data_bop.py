@@ -15,7 +15,8 @@ from PIL import Image
 
 from air3d.data import BopDataset, BopPlan, DataError, read_images, write_bop
 from air3d.data.bop import format, read_diameters, read_model, write
-from air3d.data.bop.annotate import AnnotatedScenes, surround
+from air3d.data.bop.annotate import AnnotatedScenes
+from air3d.data.bop.silhouettes import surround
 from air3d.evaluation import load_test_set
 from air3d.geometry import project
 from air3d.render import Instances, render_depth
