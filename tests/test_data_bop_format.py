@@ -151,6 +151,16 @@ def test_eight_bit_images_survive_png_and_rounding(pixels):
     assert np.array_equal(to_uint8(image), pixels)
 
 
+@pytest.mark.parametrize("noise", [0.01, 0.02, 0.05])
+def test_noisy_png_is_as_small_as_where_longer_repeats_are_sought(noise):
+    generator = torch.Generator().manual_seed(0)
+    shades = torch.linspace(0.2, 0.8, 64).expand(3, 64, 64)
+    pixels = to_uint8(shades + noise * torch.randn(3, 64, 64, generator=generator))
+    usual = io.BytesIO()
+    Image.fromarray(pixels).save(usual, format="PNG", compress_level=4)
+    assert len(to_png(pixels)) <= 1.01 * len(usual.getvalue())
+
+
 def test_what_lies_outside_zero_to_one_is_clamped():
     image = torch.tensor([-0.2, 0.0, 0.5, 1.0, 1.3]).expand(3, 1, 5)
     assert to_uint8(image)[0, :, 0].tolist() == [0, 0, 128, 255, 255]
