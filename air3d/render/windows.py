@@ -7,13 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.geometry import Camera
-from air3d.render.instances import (
-    Instances,
-    check_instances,
-    ndc_intrinsics,
-    place,
-    scaled_poses,
-)
+from air3d.render.instances import Instances, check_instances, place, scaled_poses
 from air3d.render.layers import ProjectedMeshes
 from air3d.scene.assets import MeshBank
 from air3d.scene.lights import ambient_light
@@ -45,26 +39,28 @@ def render_depth_in_windows(
     from air3d.render import cpu  # loads Numba, so only when it is used
 
     check_instances(bank, instances)
-    seen = [_window(camera[i : i + 1], w) for i, w in enumerate(windows.tolist())]
     placement = place(instances, camera, ambient_light().to(dtype=bank.vertices.dtype))
-    if not seen:
-        return []
-    to_ndc = torch.cat([ndc_intrinsics(window) for window in seen])
-    to_ndc = to_ndc @ camera.world_to_camera[:, :3] @ scaled_poses(instances)[0][:, 0]
+    to_ndc = _windows_to_ndc(camera, windows) @ camera.world_to_camera[:, :3]
+    to_ndc = to_ndc @ scaled_poses(instances)[0][:, 0]
     projected = cpu.project(bank, replace(placement, to_ndc=to_ndc))
     return [
-        cpu.depth(_layer(projected, index, window.image_size))[0]
-        for index, window in enumerate(seen)
+        cpu.depth(_layer(projected, index, (bottom - top, right - left)))[0]
+        for index, (left, top, right, bottom) in enumerate(windows.tolist())
     ]
 
 
-def _window(camera: Camera, window: list[int]) -> Camera:
-    """Return a camera that sees a window of another's image."""
-    left, top, right, bottom = window
+def _windows_to_ndc(camera: Camera, windows: Int[Tensor, "object 4"]) -> Float[Tensor, "_ 3 3"]:
+    """Return :func:`ndc_intrinsics` of cameras that see windows of as many others' images."""
+    low, high = windows.to(camera.intrinsics).split(2, dim=1)
+    size = high - low
     intrinsics = camera.intrinsics.clone()
-    intrinsics[:, 0, 2] -= left
-    intrinsics[:, 1, 2] -= top
-    return Camera(camera.world_to_camera, intrinsics, (bottom - top, right - left))
+    intrinsics[:, :2, 2] -= low
+    shorter = size.amin(dim=1)[:, None, None]
+    pixels_to_ndc = torch.zeros_like(intrinsics)
+    pixels_to_ndc[:, [0, 1], [0, 1]] = -2.0
+    pixels_to_ndc[:, :2, 2] = size
+    pixels_to_ndc[:, 2, 2:] = shorter[:, 0]
+    return pixels_to_ndc @ intrinsics / shorter
 
 
 def _layer(projected: ProjectedMeshes, index: int, image_size: tuple[int, int]) -> ProjectedMeshes:

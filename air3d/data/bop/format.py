@@ -89,19 +89,25 @@ def poses_to_bop(scene: Scenes) -> list[dict]:
     BOP knows neither an object's scale nor its colour; they have keys of our own.
     """
     world_to_camera = scene.camera.world_to_camera[0].double()
-    entries = []
-    for index, object_to_world in enumerate(scene.object_to_world[0]):
-        object_to_camera = world_to_camera @ object_to_world.double()
-        entries.append(
-            {
-                "cam_R_m2c": object_to_camera[:3, :3].flatten().tolist(),
-                "cam_t_m2c": (object_to_camera[:3, 3] * MILLIMETRES).tolist(),
-                "obj_id": int(scene.identity[0, index]) + 1,
-                _SCALE: float(scene.scale[0, index]),
-                _COLOUR: scene.colour[0, index].tolist(),
-            }
+    object_to_camera = world_to_camera @ scene.object_to_world[0].double()
+    millimetres = object_to_camera[:, :3, 3] * MILLIMETRES
+    return [
+        {
+            "cam_R_m2c": rotation,
+            "cam_t_m2c": translation,
+            "obj_id": identity + 1,
+            _SCALE: scale,
+            _COLOUR: colour,
+        }
+        for rotation, translation, identity, scale, colour in zip(
+            object_to_camera[:, :3, :3].flatten(1).tolist(),
+            millimetres.tolist(),
+            scene.identity[0].tolist(),
+            scene.scale[0].tolist(),
+            scene.colour[0].tolist(),
+            strict=True,
         )
-    return entries
+    ]
 
 
 def pose_from_bop(pose: dict, camera: dict) -> Float[Tensor, "4 4"]:
