@@ -2,12 +2,14 @@
 
 import itertools
 import math
+import threading
 from pathlib import Path
 
 import pytest
 import torch
 
 from air3d.data import Prefetch, SceneStream
+from air3d.data.prefetch import one_ahead
 from air3d.scene import SceneSpec, load_scene
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -101,3 +103,31 @@ def test_prefetching_raises_what_making_raises():
 
     with pytest.raises(ValueError, match="no batch 3"):
         Prefetch(make)(3)
+
+
+def test_one_is_made_ahead_in_turn_by_another_thread():
+    made, begun = [], threading.Event()
+
+    def make():
+        for number in range(4):
+            made.append((number, threading.get_ident()))
+            if number == 1:
+                begun.set()
+            yield number
+
+    items = one_ahead(make())
+    assert next(items) == 0
+    assert begun.wait(timeout=10.0)  # the next one is begun without being asked for
+    assert [0, *items] == [0, 1, 2, 3] and [number for number, _ in made] == [0, 1, 2, 3]
+    assert threading.get_ident() not in {thread for _, thread in made}
+
+
+def test_what_is_made_ahead_fails_in_its_turn():
+    def make():
+        yield 1
+        raise ValueError("no more")
+
+    items = one_ahead(make())
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="no more"):
+        next(items)

@@ -1,6 +1,6 @@
-"""Make the next batch while the last one is learned from."""
+"""Make what comes next, in a second thread, while the last is used."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
 
@@ -33,3 +33,16 @@ class Prefetch(Generic[Made]):
         following = index + ranks.size()
         self._begun = (following, self._maker.submit(self._make, following))
         return made.result()
+
+
+def one_ahead(items: Iterable[Made]) -> Iterator[Made]:
+    """Yield what an iterable yields, and let it make the next one in a second thread meanwhile.
+
+    Raises whatever it raises, in its turn.
+    """
+    source, end = iter(items), object()
+    with ThreadPoolExecutor(max_workers=1) as maker:
+        following = maker.submit(next, source, end)
+        while (made := following.result()) is not end:
+            following = maker.submit(next, source, end)
+            yield made

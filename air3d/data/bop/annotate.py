@@ -10,7 +10,8 @@ from air3d.data.bop.crisp import CrispStream
 from air3d.data.bop.format import AnnotatedImage, to_uint8
 from air3d.data.bop.silhouettes import Silhouettes, find_silhouettes
 from air3d.data.disturbances import UNDISTURBED, Disturbances
-from air3d.data.stream import SceneStream
+from air3d.data.prefetch import one_ahead
+from air3d.data.stream import RenderedScenes, SceneStream
 from air3d.scene import Scenes, SceneSpec
 
 _MAX_CHUNK = 16
@@ -49,17 +50,19 @@ class AnnotatedScenes:
         )
 
     def images(self, start: int, stop: int) -> Iterator[AnnotatedImage]:
-        """Yield images number ``start`` to ``stop - 1``."""
+        """Yield images number ``start`` to ``stop - 1``; some more are in the making meanwhile."""
+        for rendered, silhouettes in one_ahead(self._chunks(start, stop)):
+            for row, found in enumerate(silhouettes):
+                scene = rendered.scenes[row : row + 1].present()
+                yield _annotated(rendered.images[row], scene, found)
+
+    def _chunks(self, start: int, stop: int) -> Iterator[tuple[RenderedScenes, list[Silhouettes]]]:
+        """Yield the same, as many at a time as are drawn and rendered at once."""
         for index in range(start // self.chunk, -(-stop // self.chunk)):
-            rendered = self.stream.batch(index)
-            first = index * self.chunk
+            rendered, first = self.stream.batch(index), index * self.chunk
             wanted = slice(max(start - first, 0), min(stop - first, self.chunk))
-            scenes = rendered.scenes[wanted]
-            silhouettes = find_silhouettes(self.stream.bank, scenes)
-            for row, (image, found) in enumerate(
-                zip(rendered.images[wanted], silhouettes, strict=True)
-            ):
-                yield _annotated(image, scenes[row : row + 1].present(), found)
+            part = RenderedScenes(rendered.images[wanted], rendered.scenes[wanted])
+            yield part, find_silhouettes(self.stream.bank, part.scenes)
 
 
 def _annotated(
