@@ -1,5 +1,6 @@
 """Make what comes next, in a second thread, while the last is used."""
 
+import itertools
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Generic, TypeVar
@@ -40,9 +41,13 @@ def one_ahead(items: Iterable[Made]) -> Iterator[Made]:
 
     Raises whatever it raises, in its turn.
     """
-    source, end = iter(items), object()
+    source = iter(items)
+
+    def take() -> list[Made]:
+        return list(itertools.islice(source, 1))
+
     with ThreadPoolExecutor(max_workers=1) as maker:
-        following = maker.submit(next, source, end)
-        while (made := following.result()) is not end:
-            following = maker.submit(next, source, end)
-            yield made
+        following = maker.submit(take)
+        while made := following.result():
+            following = maker.submit(take)
+            yield made[0]
