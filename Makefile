@@ -36,7 +36,7 @@ lint: install
 	$(VENV)/bin/lint-imports
 
 bench: install
-	$(PY) scripts/benchmark.py
+	$(PY) scripts/benchmark.py render
 
 clean:
 	rm -rf demo_out build .pytest_cache .ruff_cache .hypothesis .import_linter_cache *.egg-info

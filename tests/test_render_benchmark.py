@@ -36,7 +36,9 @@ def test_benchmark_writes_what_it_measured(call_script, tmp_path, capsys):
 
 
 def test_benchmark_refuses_no_runs(call_script, tmp_path, capsys):
-    assert call_script("benchmark.py", "--runs", "0", "--json", tmp_path / "x.json") not in (
+    assert call_script(
+        "benchmark.py", "render", "--runs", "0", "--json", tmp_path / "x.json"
+    ) not in (
         0,
         None,
     )

@@ -1,12 +1,12 @@
 """How far rendering is from the arithmetic that cannot be avoided."""
 
-import time
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from air3d.benchmarks.ceilings import matrix_product_speed
 from air3d.benchmarks.workloads import SOFTNESS, BenchmarkScenes
 from air3d.render import rasterize
 from air3d.render.instances import place
@@ -59,7 +59,7 @@ def arithmetic_floor(scenes: BenchmarkScenes) -> Floor:
     height, width = scenes.camera.image_size
     radius = blur_radius(SOFTNESS.sigma)
     fragments = _count_fragments(face_verts, (height, width), radius)
-    speed = _matrix_product_speed()
+    speed = matrix_product_speed()
     forward = 1e-6 * FLOPS_FORWARD * fragments / speed
     total = forward + 1e-6 * FLOPS_BACKWARD * fragments / speed
     return Floor(_box_tests(face_verts, (height, width), radius), fragments, speed, forward, total)
@@ -109,15 +109,3 @@ def _box_tests(face_verts: Tensor, image_size: tuple[int, int], blur: float) -> 
         last = (high[..., axis] * half + (size - 1) / 2).floor().clamp(-1, size - 1)
         sides.append((last - first + 1).clamp(min=0))
     return int((sides[0] * sides[1]).sum())
-
-
-def _matrix_product_speed() -> float:
-    """Return GFLOP/s of a float32 matrix product, the best of several."""
-    size = 1024
-    a = torch.randn(size, size)
-    best = float("inf")
-    for _ in range(8):
-        start = time.perf_counter()
-        torch.mm(a, a)
-        best = min(best, time.perf_counter() - start)
-    return 2e-9 * size**3 / best

@@ -12,6 +12,8 @@ from statistics import median
 import torch
 from torch import Tensor
 
+from air3d.benchmarks.ceilings import CPU
+
 SLOW = 2e3  # milliseconds
 
 
@@ -53,9 +55,17 @@ def measure(forward: Callable[[], Tensor], leaves: Sequence[Tensor], runs: int) 
     return Cost(forward_ms, total_ms, peak)
 
 
-def peak_memory(step: Callable[[], object]) -> float | None:
-    """Return by how many MiB the process grew at most while ``step`` ran; None if unknown."""
+def peak_memory(step: Callable[[], object], device: torch.device = CPU) -> float | None:
+    """Return by how many MiB the process grew at most while ``step`` ran; None if unknown.
+
+    On a GPU: how many MiB torch took there at most beyond those before.
+    """
     gc.collect()
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        before = torch.cuda.memory_allocated(device)
+        step()
+        return (torch.cuda.max_memory_allocated(device) - before) / 2**20
     _give_back_free_memory()
     try:
         Path("/proc/self/clear_refs").write_text("5")  # the peak starts anew from here
