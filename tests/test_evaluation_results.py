@@ -101,6 +101,24 @@ def test_refinement_from_afar_has_a_table(tmp_path):
     assert "| a | 50.00 % | 25.00 % |" in page and "| b | 100.00 % | - |" in page
 
 
+def test_costs_have_tables(tmp_path):
+    """Rows as benchmark.py writes them."""
+    shared = {"shares": {"encoder": 0.25, "backward": 0.75}, "peak": None, "step": 30.0}
+    step = {"phase": "sleep", "batch": 64, "steps_per_second": 8.5, "floor": {"arithmetic": 10.0}}
+    infer = {"effort": "one pass", "batch": 3, "images_per_second": 12.25}
+    made = {"scene": "t", "size": [64, 48], "images_per_second": 99.6, "bytes_per_image": 2048.0}
+    several = {"training_steps": step, "inference_passes": infer, "data_sets": made}
+    contents = {
+        name: {name: [row | shared], "provenance": SHIPPED["provenance"]}
+        for name, row in several.items()
+    }
+    page = results_page(_write(tmp_path, **contents))
+    assert "| phase | batch | steps/s | ms | floors | MiB | encoder | backward |" in page
+    assert "| sleep | 64 | 8.50 | 30 | 3.0 | - | 25.00 % | 75.00 % |" in page
+    assert "| one pass | 3 | 12.2 | - | 25.00 % | 75.00 % |" in page
+    assert "| t | 64x48 | 100 | 2.0 | - | 25.00 % | 75.00 % |" in page
+
+
 @pytest.mark.parametrize(
     ("content", "fault"),
     [("{", "cannot be read as JSON"), ("{}", "provenance"), (None, "holds no result")],

@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from air3d.evaluation.results.costs import cost_parts
 from air3d.evaluation.results.markdown import number, table
 from air3d.evaluation.results.pull_in import pull_in_table
 from air3d.evaluation.results.read import Result, read_results
@@ -60,6 +61,7 @@ def _other_part(result: Result) -> Iterator[str]:
         steps = result.content["steps"]
         yield f"Share that comes home in {steps} steps; starts in diameters and in half turns."
         yield pull_in_table(result.content["rows"])
+    yield from cost_parts(result.content)
 
 
 def _canvases(results: Sequence[Result]) -> str:
