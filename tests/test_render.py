@@ -488,7 +488,7 @@ def test_a_bad_vertex_stays_in_its_layer(number):
 
 
 def test_an_unknown_backend_is_named():
-    with pytest.raises(ValueError, match="backend must be auto, cpu or reference, got 'fast'"):
+    with pytest.raises(ValueError, match="must be auto, cpu, cuda or reference, got 'fast'"):
         tiny_scene().layers("fast")
 
 

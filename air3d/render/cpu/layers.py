@@ -35,7 +35,7 @@ def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
     """Return the depth of the nearest face at each pixel centre, inf where there is none."""
     out = projected.vertices.new_empty(len(projected.mesh), *projected.image_size)
     meshes = arrays(projected.vertices, projected.faces, projected.num_faces, projected.mesh)
-    centres = _pixels(projected.image_size, projected.vertices)
+    centres = arrays(*exact_centres(projected.image_size, projected.vertices))
     for_ranges(depth_kernels.depth, len(out), [*meshes, *centres, *arrays(out)])
     return out
 
@@ -109,7 +109,7 @@ def _inputs(tensors: Sequence[Tensor], image_size: list[int], settings: list[flo
     """Return what both kernels begin with, after the range of items."""
     vertices, colours, *paint, faces, num_faces, mesh = arrays(*tensors)
     textured = tuple(paint) if tensors[3].numel() else None
-    rest = [*_pixels(image_size, tensors[0]), *arrays(tensors[0].new_tensor(settings))]
+    rest = arrays(*exact_centres(image_size, tensors[0]), tensors[0].new_tensor(settings))
     return [BAND_ROWS, vertices, colours, faces, num_faces, mesh, textured, *rest]
 
 
@@ -122,10 +122,3 @@ def _map_arrays(maps: Sequence[Tensor]) -> list[np.ndarray | None]:
     """View the four maps as arrays, and as None a depth that nobody asked for."""
     *others, depth = arrays(*maps)
     return [*others, depth if depth.size else None]
-
-
-def _pixels(image_size: tuple[int, int] | list[int], like: Tensor) -> list[np.ndarray]:
-    """Return the pixel centres' x and y."""
-    height, width = image_size
-    centres = (exact_centres(width, height), exact_centres(height, width))
-    return arrays(*(like.new_tensor(side) for side in centres))
