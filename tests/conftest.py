@@ -92,6 +92,18 @@ def as_users_run() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(params=["interpreter", "gpu"])
+def device(request) -> torch.device:
+    """Where Triton's kernels run: on the CPU, interpreted, or on a GPU; the other is skipped."""
+    from air3d.render import cuda  # loads Triton
+
+    if (request.param == "gpu") != torch.cuda.is_available() or cuda.interpreted() == (
+        request.param == "gpu"
+    ):
+        pytest.skip(f"Triton's kernels run by no {request.param} here")
+    return torch.device("cuda", 0) if request.param == "gpu" else torch.device("cpu")
+
+
 @pytest.fixture
 def run_script() -> Callable[..., subprocess.CompletedProcess]:
     """Start ``scripts/<name>`` as a user would, from the project's folder; text is captured."""

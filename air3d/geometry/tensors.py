@@ -5,7 +5,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-Numbers = Sequence[float] | Sequence[Sequence[float]]
+Number = int | float
+Numbers = Sequence[Number] | Sequence[Sequence[Number]]
 
 
 def constant(numbers: Numbers, like: Tensor) -> Tensor:
