@@ -43,8 +43,8 @@ def _cuda(verb: str, device: torch.device) -> ModuleType:
         if error.name != "triton":
             raise
         raise ImportError(
-            f"{verb}: the CUDA backend needs Triton, which comes with torch's builds for CUDA; "
-            "pip install triton, or choose backend='reference' (slow)"
+            f"{verb}: the CUDA backend needs Triton, which comes with torch's builds for CUDA on "
+            "Linux; install it, or choose backend='reference' (slow)"
         ) from error
     if device.type != "cuda" and not (device.type == "cpu" and cuda.interpreted()):
         raise ValueError(

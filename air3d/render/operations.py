@@ -7,6 +7,7 @@ gradients, and gets the operation, called ``air3d::<name>``.
 """
 
 from collections.abc import Callable
+from typing import Any, TypeAlias
 
 import torch
 from torch import Tensor
@@ -16,7 +17,7 @@ from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes, blur_radius
 from air3d.scene.assets import MeshBank
 from air3d.scene.spec import RenderSpec
 
-Operation = Callable
+Operation: TypeAlias = Callable[..., Any]
 """A torch operation; torch finds its gradients."""
 
 

@@ -10,6 +10,7 @@ from air3d.render.cuda.face_kernels import (
     lanes_of,
     mesh_of,
     reached_faces,
+    shows_on,
     tile_of,
     triple,
 )
@@ -17,7 +18,7 @@ from air3d.render.cuda.face_kernels import (
 
 @triton.jit
 def depth(
-    vertices, faces, num_faces, mesh, out,
+    vertices, faces, num_faces, mesh, bounds, out,
     num_meshes, most_vertices, most_faces, height, width,
     SIDE: tl.constexpr, TESTED: tl.constexpr, LANES: tl.constexpr,
 ):  # fmt: skip
@@ -37,6 +38,7 @@ def depth(
     right = centre(tl.minimum(first_column + SIDE, width) - 1, width, shorter, dtype)
     bottom = centre(tl.minimum(first_row + SIDE, height) - 1, height, shorter, dtype)
     m, count = mesh_of(layer, mesh, num_faces, num_meshes)
+    count = tl.where(shows_on(bounds, layer, left, right, top, bottom), count, 0)
     own = vertices + layer * most_vertices * 3
     nearest = tl.full((LANES, SIDE * SIDE), float("inf"), dtype)
     for first in range(0, count, TESTED):

@@ -122,6 +122,14 @@ def tile_of(height, width, SIDE: tl.constexpr):
 
 
 @triton.jit
+def shows_on(bounds, layer, left, right, top, bottom):
+    """Return whether a layer's mesh may show on a tile, by its outermost pixels' centres."""
+    at = bounds + layer * 4
+    across = (tl.load(at) <= left) & (tl.load(at + 1) >= right)
+    return across & (tl.load(at + 2) <= top) & (tl.load(at + 3) >= bottom)
+
+
+@triton.jit
 def lanes_of(reached, rank, first, start, TESTED: tl.constexpr, LANES: tl.constexpr):
     """Return the next LANES of the faces reached, and which of them are there.
 

@@ -16,6 +16,7 @@ from air3d.render.cuda.face_kernels import (
     outline_of,
     reached_faces,
     shares_of,
+    shows_on,
     swapped,
     tile_of,
     triple,
@@ -25,7 +26,7 @@ from air3d.render.cuda.texture_kernels import place_of, show
 
 @triton.jit
 def rasterize(
-    vertices, colours, uvs, textures, texture_sizes, faces, num_faces, mesh,
+    vertices, colours, uvs, textures, texture_sizes, faces, num_faces, mesh, bounds,
     colour, log_weight, log_transmittance, depth,
     num_meshes, most_vertices, most_faces, most_rows, most_columns, height, width,
     inv_sigma: tl.float64, faintest: tl.float64, nearest: tl.float64, fall: tl.float64,
@@ -54,6 +55,7 @@ def rasterize(
     right = centre(tl.minimum(first_column + SIDE, width) - 1, width, shorter, dtype)
     bottom = centre(tl.minimum(first_row + SIDE, height) - 1, height, shorter, dtype)
     m, count = mesh_of(layer, mesh, num_faces, num_meshes)
+    count = tl.where(shows_on(bounds, layer, left, right, top, bottom), count, 0)
     own_vertices = vertices + layer * most_vertices * 3
     own_colours = colours + layer * most_vertices * 3
     if TEXTURED:

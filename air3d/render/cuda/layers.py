@@ -6,7 +6,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.render.cuda import depth_kernels, layer_gradient_kernels, layer_kernels
+from air3d.render.cuda import (
+    depth_kernels,
+    layer_gradient_kernels,
+    layer_kernels,
+    rectangle_kernels,
+)
 from air3d.render.cuda.launch import blocks, dense, launch
 from air3d.render.cuda.sums import Corners, sum_by_mesh, sum_by_vertex
 from air3d.render.layers import Layers, ProjectedMeshes
@@ -42,6 +47,7 @@ def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
         depth_kernels.depth,
         len(out) * blocks(height, SIDE) * blocks(width, SIDE),
         *dense(vertices, faces, projected.num_faces, projected.mesh),
+        _rectangles(vertices, 0.0),
         out,
         len(faces),
         vertices.shape[1],
@@ -64,6 +70,7 @@ def _fill(
         layer_kernels.rasterize,
         len(tensors[0]) * blocks(height, SIDE) * blocks(width, SIDE),
         *dense(*tensors),
+        _rectangles(tensors[0], reach=settings[5]),
         *maps,
         *_sizes(tensors, image_size),
         *_numbers(settings),
@@ -119,6 +126,22 @@ def _gradients(
 
 
 _rasterize = layer_operation("cuda_rasterize_layers", _fill, _gradients)
+
+
+def _rectangles(vertices: Tensor, reach: float) -> Float[Tensor, "layer 4"]:
+    """Return where on its image each layer's mesh may show, with all that reaches beyond it."""
+    bounds = vertices.new_empty(len(vertices), 4)
+    launch(
+        rectangle_kernels.rectangles,
+        len(vertices),
+        *dense(vertices),
+        bounds,
+        vertices.shape[1],
+        reach,
+        VERTICES=TESTED,
+        num_warps=4,
+    )
+    return bounds
 
 
 def _texture_unit(colours: Tensor, grad_colour: Tensor) -> Tensor:
