@@ -318,5 +318,5 @@ def _renders_on(tensor: Tensor) -> torch.device:
 
 
 def _sent(numbers: Tensor, device: torch.device) -> Tensor:
-    """Return numbers without gradients on a device; the host waits for none that goes to a GPU."""
-    return numbers.to(device, non_blocking=device.type == "cuda")
+    """Return numbers without gradients on a device; the host does not wait for them to arrive."""
+    return numbers.to(device, non_blocking=numbers.device.type == "cpu")
