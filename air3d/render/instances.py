@@ -173,8 +173,7 @@ def exact_centres(image_size: Sequence[int], like: Tensor) -> tuple[Tensor, Tens
     height, width = image_size
 
     def centres(size: int) -> Tensor:
-        index = torch.arange(size, dtype=torch.float64, device=like.device)
-        return ((size - 1 - 2 * index) / min(height, width)).to(like.dtype)
+        return constant([(size - 1 - 2 * i) / min(height, width) for i in range(size)], like)
 
     return centres(width), centres(height)
 
