@@ -21,6 +21,11 @@ import jaxtyping
 import pytest
 import torch
 
+# Without a GPU the CUDA backend's kernels run in Triton's interpreter, which wants to be asked for
+# before triton is imported; importing torch imports none of it.
+if not torch.cuda.is_available():
+    os.environ.setdefault("TRITON_INTERPRET", "1")
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -29,7 +34,7 @@ def _checkable_modules() -> list[str]:
     modules = []
     for path in sorted((ROOT / "air3d").rglob("*.py")):
         source = path.read_text(encoding="utf-8")
-        compiles = re.search(r"^\s*(import|from) numba\b", source, re.MULTILINE)
+        compiles = re.search(r"^\s*(import|from) (numba|triton)\b", source, re.MULTILINE)
         if path.name != "__init__.py" and not compiles:
             modules.append(".".join(path.relative_to(ROOT).with_suffix("").parts))
     return modules
@@ -85,6 +90,18 @@ def as_users_run() -> Iterator[None]:
     """Run a test without checks of shapes."""
     with without_checks():
         yield
+
+
+@pytest.fixture(params=["interpreter", "gpu"])
+def device(request) -> torch.device:
+    """Where Triton's kernels run: on the CPU, interpreted, or on a GPU; the other is skipped."""
+    from air3d.render import cuda  # loads Triton
+
+    if (request.param == "gpu") != torch.cuda.is_available() or cuda.interpreted() == (
+        request.param == "gpu"
+    ):
+        pytest.skip(f"Triton's kernels run by no {request.param} here")
+    return torch.device("cuda", 0) if request.param == "gpu" else torch.device("cpu")
 
 
 @pytest.fixture

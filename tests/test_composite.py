@@ -505,5 +505,5 @@ def test_the_reference_composites_where_it_is_asked_for():
     image = composite(layers, SELECTION, COLOUR, backend="reference").rgb
     assert torch.equal(image, reference_composite.composite(layers, SELECTION, COLOUR).rgb)
     assert "air3d" not in image.grad_fn.name()
-    with pytest.raises(ValueError, match="backend must be auto, cpu or reference, got 'fast'"):
+    with pytest.raises(ValueError, match="must be auto, cpu, cuda or reference, got 'fast'"):
         composite(layers, SELECTION, COLOUR, backend="fast")

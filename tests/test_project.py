@@ -21,7 +21,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 EXAMPLES = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
 SHELL = "\n".join(re.findall(r"```sh\n(.*?)```", README, re.DOTALL))
 SCRIPTS = sorted(set(re.findall(r"python scripts/(\w+\.py)", SHELL)))
-LOADED_WHEN_USED = {"numba", "open3d", "sklearn", "tensorboard", "viser"}
+LOADED_WHEN_USED = {"numba", "open3d", "sklearn", "tensorboard", "triton", "viser"}
 OPTION = r"(?<![\w-])--[a-z][a-z0-9.-]*"
 CHECKPOINTS = ROOT / "assets" / "checkpoints"
 CHECKPOINT_LIMIT = 10 * 10**6

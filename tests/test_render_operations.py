@@ -10,6 +10,7 @@ from test_render_layers_textured import paint
 from air3d.render import cpu, directional_light
 from air3d.render.cpu import layers, vertices
 from air3d.render.instances import place
+from air3d.render.operations import layer_settings
 from air3d.scene.spec import RenderSpec
 
 
@@ -39,7 +40,7 @@ def test_rasterizing_keeps_torchs_rules(sizes, with_depth):
         projected.num_faces,
         projected.mesh,
         list(projected.image_size),
-        layers._settings(RenderSpec(), projected),
+        layer_settings(RenderSpec(), projected),
         with_depth,
     )
     torch.library.opcheck(layers._rasterize, arguments)

@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float, Shaped
 from torch import Tensor
 
+from air3d.geometry.tensors import constant
 from air3d.geometry.transforms import invert_rigid, transform_points
 
 
@@ -81,7 +82,7 @@ class Camera:
         An odd last row or column is left out.
         """
         height, width = self.image_size
-        scale = self.intrinsics.new_tensor([0.5**times, 0.5**times, 1.0])
+        scale = constant([0.5**times, 0.5**times, 1.0], self.intrinsics)
         return Camera(
             self.world_to_camera,
             self.intrinsics * scale[:, None],

@@ -4,13 +4,15 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from air3d.geometry.tensors import constant
+
 
 def rigid_transform(
     rotation: Float[Tensor, "*batch 3 3"], translation: Float[Tensor, "*batch 3"]
 ) -> Float[Tensor, "*batch 4 4"]:
     """Put a rotation and a translation into one 4x4 matrix; gradients reach both."""
     top = torch.cat([rotation, translation[..., None]], dim=-1)
-    bottom = top.new_tensor([0.0, 0.0, 0.0, 1.0]).expand(*top.shape[:-2], 1, 4)
+    bottom = constant([0.0, 0.0, 0.0, 1.0], top).expand(*top.shape[:-2], 1, 4)
     return torch.cat([top, bottom], dim=-2)
 
 

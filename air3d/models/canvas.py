@@ -34,8 +34,8 @@ class Canvas:
         images: that are looked at, with the channels last in memory, as the paintings have them:
             of mixed layouts a difference takes five times as long.
         view: from where, and under which light, the guide believes.
-        painting: the objects that were found; on the CPU, as the renderer is.
-        painted: how many they are [B].
+        painting: the objects that were found; where the decoder renders.
+        painted: how many they are [B]; on the CPU, as are the rows of what is kept.
         kept: earlier pictures.
     """
 
@@ -80,13 +80,17 @@ class Canvas:
     def keep(self, row: Int[Tensor, " row"]) -> None:
         """Keep the pictures of some of the images as they are now."""
         row = row.cpu()
-        self.kept.append(Kept(row, self.painted[row], self.painting.rgb.index_select(0, row)))
+        self.kept.append(Kept(row, self.painted[row], self._pictures(row)))
 
     @torch.no_grad()
     def left_over(self, row: Int[Tensor, " row"]) -> Float[Tensor, "row 3 height width"]:
         """Return what is left of some of the images beside what is painted; without gradients."""
-        painted = self.painting.rgb.index_select(0, row.cpu()).to(self.images.device)
+        painted = self._pictures(row).to(self.images.device)
         return rows_of(self.images, row).sub_(painted.movedim(-1, 1))
+
+    def _pictures(self, row: Int[Tensor, " row"]) -> Float[Tensor, "row height width 3"]:
+        """Return some of the paintings, by rows on whichever device."""
+        return self.painting.rgb.index_select(0, row.to(self.painting.rgb.device))
 
     def shown_with(self, count: Int[Tensor, " batch"]) -> Float[Tensor, "batch 3 height width"]:
         """Return the pictures with each image's first objects alone.
@@ -98,7 +102,7 @@ class Canvas:
         rgb, found = self.painting.rgb.clone(), self.painted == count
         for kept in self.kept:
             wanted = kept.painted == count[kept.row]
-            rgb[kept.row[wanted]] = kept.rgb[wanted]
+            rgb[kept.row[wanted].to(rgb.device)] = kept.rgb[wanted.to(rgb.device)]
             found[kept.row[wanted]] = True
         if not found.all():
             missing = found.logical_not().nonzero()[:, 0].tolist()

@@ -154,8 +154,7 @@ class GlimpseDecoder(Decoder):
 class SceneDecoder(Decoder):
     """Render each step's candidates into layers and composite every hypothesis from them.
 
-    The renderer has no CUDA backend yet: it renders on the CPU, whatever device the poses are
-    on, and images and gradients go to and fro.
+    It renders where the latents are: on their CUDA device, or else on the CPU.
 
     Args:
         spec: the scene file: camera, light, background, softness, noise.
@@ -167,6 +166,7 @@ class SceneDecoder(Decoder):
         self.spec = spec
         self.bank = MeshBank.pack(meshes)
         self.noise_std = spec.noise_std
+        self._banks = {self.bank.vertices.device: self.bank}
 
     def log_likelihood(
         self,
@@ -217,37 +217,45 @@ class SceneDecoder(Decoder):
         """Return by how much each hypothesis, rendered at the images' size, misses them."""
         latents, seen = unrolled.latents, unrolled.seen
         assert seen is not None, "meshes are seen by a camera"
-        camera, light = seen.view.camera.to("cpu"), seen.view.light.to("cpu")
+        device = _renders_on(latents.scale)
+        camera, light = seen.view.camera.to(device), seen.view.light.to(device)
         camera = camera.halved(sharpness.level)
         batch, steps, identities = latents.scale.shape
         object_to_world = rigid_transform(latents.rotation, latents.position)
         kind = torch.arange(identities) // (identities // len(self.bank.meshes))
         shown = self._shown(kind)
+        layer_of = torch.searchsorted(shown, torch.arange(identities), right=True) - 1
+        identity = _sent(kind[shown], device).repeat(batch, steps)
+        shown, layer_of = _sent(shown, device), _sent(layer_of, device)
         layers = render_layers(
-            self.bank,
+            self._bank_on(device),
             Instances(
-                kind[shown].repeat(batch, steps),
-                object_to_world[:, :, shown].flatten(1, 2).cpu(),
-                latents.scale[:, :, shown].flatten(1, 2).cpu(),
-                latents.colour[:, :, shown].flatten(1, 2).cpu(),
+                identity,
+                object_to_world.to(device)[:, :, shown].flatten(1, 2),
+                latents.scale.to(device)[:, :, shown].flatten(1, 2),
+                latents.colour.to(device)[:, :, shown].flatten(1, 2),
             ),
             camera,
             light=light,
             softness=sharpness.softness,
         )
-        layer_of = torch.searchsorted(shown, torch.arange(identities), right=True) - 1
         # The drawn candidates' layers once more, after all candidates'.
-        index = torch.arange(steps) * len(shown) + layer_of[drawn.cpu()]
-        layers = join([layers, layers.pick(index)])
-        hypotheses = hypotheses.cpu()
-        told = hypotheses.clamp(0, identities - 1)
-        candidate = torch.arange(steps) * len(shown) + layer_of[told]
-        as_drawn = torch.arange(steps) + steps * len(shown)
+        first = torch.arange(steps, device=device) * len(shown)
+        layers = join([layers, layers.pick(first + layer_of[_sent(drawn, device)])])
+        hypotheses = _sent(hypotheses, device)
+        candidate = first + layer_of[hypotheses.clamp(0, identities - 1)]
+        as_drawn = torch.arange(steps, device=device) + steps * len(shown)
         selection = torch.where(hypotheses == identities, as_drawn, candidate)
         selection = torch.where(hypotheses == NO_OBJECT, NO_OBJECT, selection)
         background = behind_objects(self.spec, camera, light)
-        error = squared_error(layers, selection, background, images.movedim(1, -1).cpu())
+        error = squared_error(layers, selection, background, images.movedim(1, -1).to(device))
         return error.to(images.device)
+
+    def _bank_on(self, device: torch.device) -> MeshBank:
+        """Return the meshes where they are rendered, sent there once."""
+        if device not in self._banks:
+            self._banks[device] = self.bank.to(device)
+        return self._banks[device]
 
     def _shown(self, kind: Int[Tensor, " identity"]) -> Int[Tensor, " shown"]:
         """Return which identities need a layer of their own: one rotation of a ball shows all."""
@@ -257,9 +265,10 @@ class SceneDecoder(Decoder):
 
     def layers(self, scenes: Scenes) -> Layers:
         """Rasterize each object into a layer; gradients as of :meth:`image`."""
-        scenes = scenes.to("cpu")
+        device = _renders_on(scenes.position)
+        scenes = scenes.to(device)
         return render_layers(
-            self.bank,
+            self._bank_on(device),
             Instances(scenes.identity, scenes.object_to_world, scenes.scale, scenes.colour),
             scenes.camera,
             light=scenes.light,
@@ -268,7 +277,8 @@ class SceneDecoder(Decoder):
 
     def background(self, view: View | Scenes) -> Background:
         """Return what is seen behind the objects; gradients reach the camera and the light."""
-        return behind_objects(self.spec, view.camera.to("cpu"), view.light.to("cpu"))
+        device = _renders_on(view.camera.intrinsics)
+        return behind_objects(self.spec, view.camera.to(device), view.light.to(device))
 
     def image(
         self, scenes: Scenes, softness: RenderSpec | None = None
@@ -277,9 +287,10 @@ class SceneDecoder(Decoder):
 
         ``softness`` is the scene file's if none is given.
         """
-        device = scenes.position.device
+        device = _renders_on(scenes.position)
         spec = self.spec.model_copy(update={"render": softness or self.spec.render})
-        return render_scenes(spec, self.bank, scenes.to("cpu")).to(device)
+        images = render_scenes(spec, self._bank_on(device), scenes.to(device))
+        return images.to(scenes.position.device)
 
     @torch.no_grad()
     def blank(self, images: Float[Tensor, "batch 3 height width"], view: View) -> Canvas:
@@ -299,3 +310,13 @@ class SceneDecoder(Decoder):
         layers = self.layers(scenes[row].pick(step[:, None]))
         canvas = self.blank(images, View(scenes.camera, scenes.light))
         return canvas.add_in_turn(layers, scenes.count, looks)
+
+
+def _renders_on(tensor: Tensor) -> torch.device:
+    """Return where to render what a tensor is part of: where it is, if that is a CUDA device."""
+    return tensor.device if tensor.device.type == "cuda" else torch.device("cpu")
+
+
+def _sent(numbers: Tensor, device: torch.device) -> Tensor:
+    """Return numbers without gradients on a device; the host does not wait for them to arrive."""
+    return numbers.to(device, non_blocking=numbers.device.type == "cpu")

@@ -10,9 +10,10 @@ stage: :func:`pack_instances`, :func:`project_faces`, :func:`rasterize` (the nea
 pixel), a shading, a blend.
 
 Softness has PyTorch3D's meanings (``sigma``, ``gamma``), and so have the steps per pixel and
-face. Backends compute the same values, in float32 or float64: ``cpu`` (Numba), ``reference``
-(plain torch, any device, slow), and for :func:`rasterize` also ``pytorch3d``, where that is
-installed. Nothing is converted silently: arguments are of one precision, on one device.
+face. Backends compute the same values, in float32 or float64: ``cpu`` (Numba), ``cuda`` (Triton,
+the fused path alone), ``reference`` (plain torch, any device, slow), and for :func:`rasterize`
+also ``pytorch3d``, where that is installed. Nothing is converted silently: arguments are of one
+precision, on one device.
 """
 
 from air3d.render.blend import (

@@ -1,7 +1,10 @@
 """Refuse what does not fit together, in one sentence that names the argument.
 
-Shapes, precisions and devices are looked at always; values not while a compiler traces, which may
-not look at them.
+Shapes, precisions and devices are looked at always; values on the CPU alone, and not while a
+compiler traces, which may not look at them. For values on a GPU the host would have to wait until
+it has done all that was asked of it before, at every call. There, what would be refused shows
+nothing and passes no gradients (NaN in poses and cameras, an identity or a layer that is not
+there), and highlights are left out.
 """
 
 import torch
@@ -13,6 +16,11 @@ from air3d.scene.lights import Light
 
 PRECISIONS = (torch.float32, torch.float64)
 """What can be rendered in; half precisions have too few digits for a depth."""
+
+
+def may_look(tensor: Tensor) -> bool:
+    """Return whether a check may look at the tensor's values."""
+    return tensor.device.type == "cpu" and not torch.compiler.is_compiling()
 
 
 def check_kind(verb: str, name: str, like: Tensor, **others: Tensor | None) -> None:
@@ -56,10 +64,8 @@ def check_not_nan(verb: str, **tensors: Tensor | None) -> None:
     Raises:
         ValueError: there is one.
     """
-    if torch.compiler.is_compiling():
-        return
     for name, tensor in tensors.items():
-        if tensor is not None and tensor.isnan().any():
+        if tensor is not None and may_look(tensor) and tensor.isnan().any():
             raise ValueError(
                 f"{verb}: {name} must hold numbers, got NaN; look where it was computed, as by a "
                 "step of optimization that went too far"
@@ -72,7 +78,7 @@ def check_dull(verb: str, light: Light) -> None:
     Raises:
         ValueError: the light has a specular part.
     """
-    if not torch.compiler.is_compiling() and light.specular.any():
+    if may_look(light.specular) and light.specular.any():
         raise ValueError(
             f"{verb}: light must have no specular part, as layers show no highlights; leave it "
             "at 0, or render fragments with phong_shading"
@@ -122,7 +128,9 @@ def check_selection(selection: Int[Tensor, "image slot"], num_layers: int) -> No
     Raises:
         ValueError: ``selection`` names a layer that is not there.
     """
-    if selection.numel() and not -1 <= int(selection.min()) <= int(selection.max()) < num_layers:
+    if selection.device.type != "cpu" or not selection.numel():
+        return
+    if not -1 <= int(selection.min()) <= int(selection.max()) < num_layers:
         raise ValueError(
             f"composite: selection must hold numbers from -1 to {num_layers - 1} (one per "
             f"object), got {int(selection.min())} to {int(selection.max())}"

@@ -7,11 +7,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.render import reference_composite
+from air3d.render.backends import fast_backend
 from air3d.render.checks import check_background, check_images, check_kind, check_layers
 from air3d.render.images import Background
 from air3d.render.layers import Composite, Layers
-
-BACKENDS = ("auto", "cpu", "reference")
 
 MAX_RELAXED = 10
 """Layers that :func:`expected_composite` takes: it may look at every subset of them."""
@@ -54,12 +53,14 @@ def composite(
     that would let more than all light through (log_transmittance above 0) lets all through.
 
     The background is one colour, or an image behind each scene. Gradients reach all of
-    ``layers`` and ``background``. The backend is ``cpu`` (Numba), ``reference`` (plain torch), or
-    ``auto``: ``cpu`` for CPU tensors, else ``reference``; so it is for all verbs here.
+    ``layers`` and ``background``. The backend is ``cpu`` (Numba), ``cuda`` (Triton),
+    ``reference`` (plain torch), or ``auto``: that of the layers' device, ``reference`` where it
+    has none; so it is for all verbs here.
 
     Raises:
-        ValueError: ``selection`` names a layer that is not there, or the layers' maps or the
-            background do not go together, or no backend fits.
+        ValueError: ``selection`` names a layer that is not there (on a GPU it is looked at only
+            if it is on the CPU itself), or the layers' maps or the background do not go together,
+            or no backend fits.
     """
     check_layers(layers, selection)
     check_background(background, layers)
@@ -152,16 +153,4 @@ def choose(backend: str, layers: Layers) -> ModuleType:
     Raises:
         ValueError: there is no such backend, or it does not fit them.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"composite: backend must be auto, cpu or reference, got {backend!r}")
-    on_cpu = layers.colour.device.type == "cpu"
-    if backend == "reference" or (backend == "auto" and not on_cpu):
-        return reference_composite
-    if not on_cpu:
-        raise ValueError(
-            f"composite: the CPU backend does not composite on {layers.colour.device}; move the "
-            "layers to the CPU, or choose backend='reference'"
-        )
-    from air3d.render import cpu  # loads Numba, so only when it is used
-
-    return cpu
+    return fast_backend("composite", backend, layers.colour.device) or reference_composite

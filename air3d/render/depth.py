@@ -6,6 +6,7 @@ from torch import Tensor
 
 from air3d.geometry import Camera
 from air3d.render import reference
+from air3d.render.backends import fast_backend
 from air3d.render.instances import Instances, check_inputs, place
 from air3d.scene.assets import MeshBank
 from air3d.scene.lights import ambient_light
@@ -27,10 +28,6 @@ def render_depth(
     light = ambient_light().to(bank.vertices.device, bank.vertices.dtype)  # which changes no depth
     check_inputs(bank, instances, camera, light)
     placement = place(instances, camera, light)
-    if placement.mesh.device.type != "cpu":
-        depth = reference.depth(reference.project(bank, placement))
-    else:
-        from air3d.render import cpu  # loads Numba, so only when it is used
-
-        depth = cpu.depth(cpu.project(bank, placement))
+    backend = fast_backend("render_depth", "auto", placement.mesh.device) or reference
+    depth = backend.depth(backend.project(bank, placement))
     return depth.unflatten(0, placement.shape)

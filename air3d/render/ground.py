@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.geometry import Camera, invert_rigid, pixel_rays
+from air3d.geometry.tensors import constant
 from air3d.render import reference_ground
+from air3d.render.backends import fast_backend
 from air3d.render.checks import check_batches, check_dull, check_kind, check_not_nan
 from air3d.render.ground_view import TINY, GroundView
 from air3d.render.layers import Layers
@@ -50,9 +52,9 @@ class Ground:
         second = self.second_colour
         return replace(
             self,
-            colour=self.colour.to(device=device, dtype=dtype),
-            height=self.height.to(device=device, dtype=dtype),
-            second_colour=None if second is None else second.to(device=device, dtype=dtype),
+            colour=self.colour.to(device, dtype, non_blocking=True),
+            height=self.height.to(device, dtype, non_blocking=True),
+            second_colour=None if second is None else second.to(device, dtype, non_blocking=True),
         )
 
 
@@ -144,12 +146,8 @@ def ground_layer(ground: Ground, camera: Camera, light: Light, softness: RenderS
     check_not_nan("ground_layer", **matrices, light=light.source)
     check_not_nan("ground_layer", ambient=light.ambient, diffuse=light.diffuse)
     view = view_ground(ground, camera, light)
-    if view.drop.device.type != "cpu":
-        layers = reference_ground.trace_ground(view, softness)
-    else:
-        from air3d.render import cpu  # loads Numba, so only when it is used
-
-        layers = cpu.trace_ground(view, softness)
+    backend = fast_backend("ground_layer", "auto", view.drop.device) or reference_ground
+    layers = backend.trace_ground(view, softness)
     return layers.unflatten(len(view.drop), 1)
 
 
@@ -188,8 +186,8 @@ def _rays(camera: Camera) -> Float[Tensor, "camera axis 3"]:
     """Return :func:`pixel_rays` as an affine function of the place in the image."""
     height, width = camera.image_size
     unit = 0.5 * min(height, width)
-    centre = camera.intrinsics.new_tensor([0.5 * width, 0.5 * height])
-    offsets = camera.intrinsics.new_tensor([[0.0, 0.0], [-unit, 0.0], [0.0, -unit]])
+    centre = constant([0.5 * width, 0.5 * height], camera.intrinsics)
+    offsets = constant([[0.0, 0.0], [-unit, 0.0], [0.0, -unit]], camera.intrinsics)
     places = (centre + offsets).expand(len(camera), 3, 2)
     middle, left, up = pixel_rays(camera, places).unbind(dim=1)
     return torch.stack([middle, left - middle, up - middle], dim=-1)

@@ -1,5 +1,6 @@
 """Which mesh stands where: instances of a scene, and their place before the camera."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -7,7 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.geometry import Camera
-from air3d.render.checks import check_batches, check_dull, check_kind, check_not_nan
+from air3d.geometry.tensors import constant
+from air3d.render.checks import check_batches, check_dull, check_kind, check_not_nan, may_look
 from air3d.scene.assets import MeshBank
 from air3d.scene.lights import Light
 
@@ -108,7 +110,7 @@ def check_instances(bank: MeshBank, instances: Instances) -> None:
             )
     scale, colour = instances.scale, instances.colour
     check_kind("render", "object_to_world", poses, bank=bank.vertices, scale=scale, colour=colour)
-    if torch.compiler.is_compiling():  # the backend's operations look at the values
+    if not may_look(identity):  # the operations on the CPU do, and those on a GPU show nothing
         return
     check_identity(identity, len(bank.meshes))
     there = {"object_to_world": poses, "scale": scale, "colour": colour}
@@ -120,9 +122,11 @@ def check_identity(identity: Int[Tensor, "*object"], num_meshes: int) -> None:
     """Refuse an identity that names no mesh.
 
     Raises:
-        ValueError: there is one.
+        ValueError: there is one; on the CPU alone, see :mod:`~air3d.render.checks`.
     """
-    if identity.numel() and not -1 <= int(identity.min()) <= int(identity.max()) < num_meshes:
+    if identity.device.type != "cpu" or not identity.numel():
+        return
+    if not -1 <= int(identity.min()) <= int(identity.max()) < num_meshes:
         raise ValueError(
             f"render: identity must lie between -1 (absent) and {num_meshes - 1} (the last "
             f"mesh), got {int(identity.min())} to {int(identity.max())}"
@@ -159,15 +163,19 @@ def place(instances: Instances, camera: Camera, light: Light) -> Placement:
     )
 
 
-def exact_centres(size: int, other: int) -> list[float]:
-    """Return the NDC coordinates of the pixel centres along one image side of ``size`` pixels.
+def exact_centres(image_size: Sequence[int], like: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the NDC coordinates of the pixel centres along the image's width and its height.
 
-    ``other`` is the image's other side. They fall, since NDC's x points left and its y up. Layers
-    take these, to be rounded once; fragments, which must equal PyTorch3D's to the bit, take
-    :func:`air3d.render.fragments.pixel_centres`, whose every step is rounded.
+    In the precision and on the device of ``like``. They fall, since NDC's x points left and its y
+    up. Layers take these, which are rounded once; fragments, which must equal PyTorch3D's to the
+    bit, take :func:`air3d.render.fragments.pixel_centres`, whose every step is rounded.
     """
-    shorter = min(size, other)
-    return [(size - 1 - 2 * index) / shorter for index in range(size)]
+    height, width = image_size
+
+    def centres(size: int) -> Tensor:
+        return constant([(size - 1 - 2 * i) / min(height, width) for i in range(size)], like)
+
+    return centres(width), centres(height)
 
 
 def seeing_cameras(camera: Camera) -> tuple[Camera, Tensor]:
@@ -190,8 +198,8 @@ def ndc_intrinsics(camera: Camera) -> Float[Tensor, "batch 3 3"]:
     """
     height, width = camera.image_size
     shorter = min(height, width)
-    pixels_to_ndc = camera.intrinsics.new_tensor(
-        [[-2.0, 0.0, width], [0.0, -2.0, height], [0.0, 0.0, shorter]]
+    pixels_to_ndc = constant(
+        [[-2.0, 0.0, width], [0.0, -2.0, height], [0.0, 0.0, shorter]], camera.intrinsics
     )
     return pixels_to_ndc @ camera.intrinsics / shorter
 

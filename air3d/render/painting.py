@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from air3d.render.checks import check_kind, check_layers
+from air3d.render.checks import check_kind, check_layers, may_look
 from air3d.render.composite import choose
 from air3d.render.layers import Layers, Painting
 
@@ -22,7 +22,7 @@ def paint(
     Args:
         painting: the images.
         layers: one object for each row, [row, 1, height, width].
-        row: which image gets it; no image twice.
+        row: which image gets it; no image twice. Best on the CPU, where it is looked at.
         backend: as of :func:`~air3d.render.composite`.
 
     Raises:
@@ -38,7 +38,7 @@ def paint(
         )
     check_kind("paint", "layers.log_weight", layers.log_weight, rgb=painting.rgb)
     every = range(len(painting.rgb))
-    if len(set(row.tolist()) & set(every)) != len(row):
+    if may_look(row) and len(set(row.tolist()) & set(every)) != len(row):
         raise ValueError(
             f"paint: row must hold numbers from 0 to {len(painting.rgb) - 1}, none of them twice, "
             f"got {row.tolist()}"

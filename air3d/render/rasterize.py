@@ -201,6 +201,6 @@ def _check_backend(backend: str, face_verts: Tensor) -> None:
         return
     if face_verts.device.type != "cpu":
         raise ValueError(
-            f"rasterize: no fast backend rasterizes on {face_verts.device} yet; move the tensors "
+            f"rasterize: no fast backend makes fragments on {face_verts.device}; move the tensors "
             "to the CPU, or choose backend='reference' (slow)"
         )

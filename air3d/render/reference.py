@@ -138,8 +138,7 @@ def _paint(projected: ProjectedMeshes, layer: int, faces: Int[Tensor, "face 3"])
 def _pixel_grid(projected: ProjectedMeshes) -> Float[Tensor, "pixel 1 2"]:
     """Return the pixel centres in NDC, row by row."""
     height, width = projected.image_size
-    x = projected.vertices.new_tensor(exact_centres(width, height))
-    y = projected.vertices.new_tensor(exact_centres(height, width))
+    x, y = exact_centres(projected.image_size, projected.vertices)
     grid = torch.stack([x.expand(height, width), y[:, None].expand(height, width)], dim=-1)
     return grid.reshape(-1, 1, 2)
 

@@ -1,7 +1,7 @@
 """Compositing in plain torch: float32 or float64, any device. The twin of the fast path."""
 
-import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from jaxtyping import Float, Int
@@ -49,10 +49,20 @@ def expected_composite(
     layers: Layers, presence: Float[Tensor, "batch object"], background: Background
 ) -> Composite:
     """Average all subsets' images; see :func:`air3d.render.expected_composite`."""
-    members = list(itertools.product((False, True), repeat=presence.shape[1]))
-    member = torch.tensor(members, dtype=torch.bool, device=presence.device)
+    return mean_of_subsets(composite, layers, presence, background)
+
+
+def mean_of_subsets(
+    merge: Callable[[Layers, Tensor, Tensor], Composite],
+    layers: Layers,
+    presence: Float[Tensor, "batch object"],
+    background: Background,
+) -> Composite:
+    """Average all subsets' images, which ``merge`` composites."""
     every = torch.arange(presence.shape[1], device=presence.device)
-    images = composite(layers, torch.where(member, every, -1), background)
+    subset = torch.arange(2 ** len(every), device=presence.device)[:, None]
+    member = (subset >> every.flip(0)) & 1 == 1
+    images = merge(layers, torch.where(member, every, -1), background)
     chance = torch.where(member, presence[:, None], 1.0 - presence[:, None]).prod(dim=2)
 
     def mean(part: Tensor) -> Tensor:
@@ -64,7 +74,7 @@ def expected_composite(
 
 def paint(painting: Painting, layers: Layers, row: Int[Tensor, " row"]) -> None:
     """Merge one object into each row's layer; see :func:`air3d.render.paint`."""
-    row = row.to(layers.colour.device)
+    row = row.to(layers.colour.device, non_blocking=True)
     merged, added = painting.merged, _select(layers, torch.tensor([[0]]))
     log_weight = torch.stack([merged.log_weight[row], added.log_weight[:, :, 0]])
     share = masked_softmax(log_weight, dim=0)[..., None]
@@ -84,9 +94,10 @@ def _select(layers: Layers, selection: Tensor) -> Layers:
     """
     if not torch.compiler.is_compiling():
         check_selection(selection, layers.log_weight.shape[1])
-    selection = selection.to(layers.colour.device)
-    chosen = selection.clamp(min=0)
-    absent = (selection < 0)[None, :, :, None, None]
+    selection = selection.to(layers.colour.device, non_blocking=True)
+    number = layers.log_weight.shape[1]
+    chosen = selection.clamp(0, max(number - 1, 0))
+    absent = (selection != chosen)[None, :, :, None, None]
     log_weight = layers.log_weight[:, chosen].masked_fill(absent, -math.inf)
     log_transmittance = layers.log_transmittance[:, chosen].clamp(max=0.0)
     return Layers(

@@ -47,8 +47,8 @@ def trace_ground(view: GroundView, softness: RenderSpec) -> Layers:
 def _pixel_grid(view: GroundView) -> Float[Tensor, "3 pixel"]:
     """Return 1 and the NDC of every pixel centre."""
     height, width = view.image_size
-    left = view.drop.new_tensor(exact_centres(width, height)).expand(height, width)
-    up = view.drop.new_tensor(exact_centres(height, width))[:, None].expand(height, width)
+    left, up = exact_centres(view.image_size, view.drop)
+    left, up = left.expand(height, width), up[:, None].expand(height, width)
     return torch.stack([torch.ones_like(left), left, up]).flatten(1)
 
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from air3d.geometry import Camera
 from air3d.render import reference
+from air3d.render.backends import fast_backend
 from air3d.render.composite import composite
 from air3d.render.images import Background
 from air3d.render.instances import Instances, check_inputs, place
@@ -41,7 +42,11 @@ def render_layers(
         light: one per scene, or one for all; without highlights.
         softness: sigma, gamma and the depths they refer to.
         with_depth: whether layers hold their mean depth too, which costs a little more.
-        backend: ``cpu`` (Numba), ``reference`` (plain torch), or ``auto``: ``cpu`` for CPU tensors.
+        backend: ``cpu`` (Numba), ``cuda`` (Triton), ``reference`` (plain torch, any device,
+            slow), or ``auto``: that of the poses' device.
+
+    On a GPU nothing is read back by the host, so values are not looked at there: NaN, or an
+    identity that names no mesh, gives an empty layer.
 
     Raises:
         ValueError: shapes, precisions or devices do not fit together, no backend fits them, an
@@ -114,16 +119,11 @@ def _everything(instances: Instances) -> Int[Tensor, "1 object"]:
 
 
 def _choose(backend: str, like: Tensor) -> ModuleType:
-    """Return the backend's module, loading Numba only when it is used."""
-    if backend not in ("auto", "cpu", "reference"):
-        raise ValueError(f"render: backend must be auto, cpu or reference, got {backend!r}")
-    if backend == "reference":
-        return reference
-    if like.device.type != "cpu":
+    """Return the module that renders these poses; the slow one only where it is asked for."""
+    fast = fast_backend("render", backend, like.device)
+    if fast is None and backend == "auto":
         raise ValueError(
-            f"render: no fast backend renders on {like.device} yet; move bank, poses and camera to "
-            "the CPU, or choose backend='reference' (slow)"
+            f"render: no fast backend renders on {like.device}; move bank, poses and camera to the "
+            "CPU or a CUDA device, or choose backend='reference' (slow)"
         )
-    from air3d.render import cpu  # loads Numba, so only when it is used
-
-    return cpu
+    return fast or reference

@@ -5,6 +5,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.geometry import Camera
+from air3d.geometry.tensors import constant
 from air3d.render.composite import composite
 from air3d.render.ground import Ground, checkerboard, ground_layer, plain_ground
 from air3d.render.images import Background
@@ -38,7 +39,7 @@ def behind_objects(spec: SceneSpec, camera: Camera, light: Light) -> Background:
     The table's image lies behind the objects, which stand on it and hide it; it is not merged with
     them (see :func:`~air3d.render.ground_layer`). Gradients reach the camera and the light.
     """
-    background = camera.world_to_camera.new_tensor(spec.background)
+    background = constant(spec.background, camera.world_to_camera)
     if spec.table is None:
         return background
     ground = _ground_of(spec.table).to(background.device, background.dtype)

@@ -21,7 +21,7 @@ class TrainOptions:
     seed: int = 0
     """Of the data, the weights and the draws."""
     gpu: bool = False
-    """Train on the CUDA device of this process (meshes are rendered on the CPU all the same)."""
+    """Train on the CUDA device of this process (meshes are rendered there, too)."""
     resume: bool = False
     """Go on from the last state in --out; all else as before, but for how long."""
     batch: int = 64

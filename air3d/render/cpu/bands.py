@@ -6,14 +6,7 @@ from torch import Tensor
 
 from air3d.render.cpu import composite_kernels
 from air3d.render.cpu.composite_kernels import BAND
-from air3d.render.cpu.threads import arrays, empty_like, for_ranges
-from air3d.render.layers import Layers
-
-
-def maps_of(layers: Layers) -> list[Tensor]:
-    """Return the layers' four maps, that of the depth without pixels if there is none."""
-    depth = layers.log_weight.new_empty(0, 0, 0, 0) if layers.depth is None else layers.depth
-    return [layers.colour, layers.log_weight, layers.log_transmittance, depth]
+from air3d.render.cpu.threads import arrays, for_ranges
 
 
 def num_bands(log_weight: Tensor) -> int:
@@ -38,11 +31,6 @@ def behind(background: Tensor, log_weight: Tensor) -> np.ndarray:
         return flat_images(background)[0]
     height, width = log_weight.shape[2:]
     return arrays(background.expand(1, min(height * width, BAND), 3))[0]
-
-
-def empty_gradients(layers: list[Tensor]) -> list[Tensor]:
-    """Return contiguous tensors to be filled, whatever the strides of the layers' maps."""
-    return [empty_like(part) for part in layers]
 
 
 def empty_behind(log_weight: Tensor, wanted: bool) -> Tensor:

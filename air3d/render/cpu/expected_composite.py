@@ -8,16 +8,16 @@ from air3d.render.cpu import composite_kernels
 from air3d.render.cpu.bands import (
     behind,
     empty_behind,
-    empty_gradients,
     flat,
     flat_images,
-    maps_of,
     num_bands,
     sum_behind,
 )
-from air3d.render.cpu.threads import arrays, empty_like, for_ranges
+from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.images import Background
 from air3d.render.layers import Composite, Layers
+from air3d.render.merging import empty_gradients, maps_of
+from air3d.render.operations import empty_like
 
 
 def expected_composite(

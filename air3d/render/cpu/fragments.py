@@ -6,8 +6,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from air3d.render.cpu import fragment_kernels
-from air3d.render.cpu.threads import arrays, empty_like, for_ranges
+from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.fragments import Fragments, RasterSettings, check_ranges, pixel_centres
+from air3d.render.operations import empty_like
 
 # Rows in a band, the unit of work: large enough to make little of what a face costs per band.
 _MIN_BAND = 32

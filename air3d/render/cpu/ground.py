@@ -74,9 +74,7 @@ _trace.register_autograd(_backward, setup_context=_save)
 
 def _inputs(params: Tensor, image_size: list[int], settings: list[float]) -> list:
     """Return what both kernels are given first."""
-    height, width = image_size
-    centres = (exact_centres(width, height), exact_centres(height, width))
-    places = arrays(*(params.new_tensor(side) for side in centres))
+    places = arrays(*exact_centres(image_size, params))
     return [*arrays(params), *places, _rows(image_size), *arrays(params.new_tensor(settings))]
 
 

@@ -8,9 +8,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.render.cpu import depth_kernels, layer_kernels
-from air3d.render.cpu.threads import arrays, empty_like, for_ranges
+from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.instances import exact_centres
-from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes, blur_radius
+from air3d.render.layers import Layers, ProjectedMeshes
+from air3d.render.operations import layer_operation, rasterize_by
 from air3d.scene.spec import RenderSpec
 
 BAND_ROWS = 64
@@ -27,63 +28,26 @@ def rasterize_layers(
 
     Gradients reach the projected vertices and colours, the uvs and the textures.
     """
-    colour, log_weight, log_transmittance, depth = _rasterize(
-        projected.vertices,
-        projected.colours,
-        projected.uvs,
-        projected.textures,
-        projected.texture_sizes,
-        projected.faces,
-        projected.num_faces,
-        projected.mesh,
-        list(projected.image_size),
-        _settings(softness, projected),
-        with_depth,
-    )
-    return Layers(colour, log_weight, log_transmittance, depth if with_depth else None)
+    return rasterize_by(_rasterize, projected, softness, with_depth)
 
 
 def depth(projected: ProjectedMeshes) -> Float[Tensor, "layer height width"]:
     """Return the depth of the nearest face at each pixel centre, inf where there is none."""
     out = projected.vertices.new_empty(len(projected.mesh), *projected.image_size)
     meshes = arrays(projected.vertices, projected.faces, projected.num_faces, projected.mesh)
-    centres = _pixels(projected.image_size, projected.vertices)
+    centres = arrays(*exact_centres(projected.image_size, projected.vertices))
     for_ranges(depth_kernels.depth, len(out), [*meshes, *centres, *arrays(out)])
     return out
 
 
-@torch.library.custom_op("air3d::rasterize_layers", mutates_args=())
-def _rasterize(
-    vertices: Tensor,
-    colours: Tensor,
-    uvs: Tensor,
-    textures: Tensor,
-    texture_sizes: Tensor,
-    faces: Tensor,
-    num_faces: Tensor,
-    mesh: Tensor,
-    image_size: list[int],
-    settings: list[float],
-    with_depth: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """``settings``: what the kernels' docstring says. A depth not asked for has no pixels."""
-    outputs = _empty_maps(vertices, image_size, with_depth)
-    tensors = [vertices, colours, uvs, textures, texture_sizes, faces, num_faces, mesh]
-    inputs = [*_inputs(tensors, image_size, settings), *_map_arrays(outputs)]
-    for_ranges(layer_kernels.rasterize, len(vertices) * _bands(image_size), inputs)
-    return outputs
+def _fill(
+    tensors: list[Tensor], image_size: list[int], settings: list[float], maps: Sequence[Tensor]
+) -> None:
+    inputs = [*_inputs(tensors, image_size, settings), *_map_arrays(maps)]
+    for_ranges(layer_kernels.rasterize, len(tensors[0]) * _bands(image_size), inputs)
 
 
-@_rasterize.register_fake
-def _(
-    vertices, colours, uvs, textures, texture_sizes, faces, num_faces, mesh,
-    image_size, settings, with_depth,
-):  # fmt: skip
-    return _empty_maps(vertices, image_size, with_depth)
-
-
-@torch.library.custom_op("air3d::rasterize_layers_backward", mutates_args=())
-def _rasterize_backward(
+def _gradients(
     tensors: list[Tensor],
     image_size: list[int],
     settings: list[float],
@@ -91,10 +55,6 @@ def _rasterize_backward(
     upstream: list[Tensor],
     wants_textures: bool,
 ) -> list[Tensor]:
-    """``tensors``: those of the forward pass; ``outputs``: its four maps, ``upstream`` theirs.
-
-    Returns the gradients of vertices, colours, uvs and textures, the last empty if not wanted.
-    """
     vertices, _, uvs, textures, *_, mesh = tensors
     bands, layers, most_vertices = _bands(image_size), *vertices.shape[:2]
     # A buffer for each band, and their sum in a fixed order: the same on any number of threads.
@@ -111,27 +71,7 @@ def _rasterize_backward(
     return [grad_vertices, grad_colours, grad_uvs.to(uvs.dtype), grad_textures]
 
 
-@_rasterize_backward.register_fake
-def _(tensors, image_size, settings, outputs, upstream, wants_textures):
-    *others, textures = (empty_like(tensor) for tensor in tensors[:4])
-    return [*others, textures if wants_textures else textures.new_empty(0)]
-
-
-def _save(ctx, inputs, output):
-    *tensors, ctx.image_size, ctx.settings, _ = inputs
-    ctx.save_for_backward(*tensors, *output)
-
-
-def _backward(ctx, *upstream):
-    tensors, outputs = list(ctx.saved_tensors[:8]), list(ctx.saved_tensors[8:])
-    wanted = ctx.needs_input_grad[3] and tensors[3].numel() > 0
-    *grads, grad_textures = _rasterize_backward(
-        tensors, ctx.image_size, ctx.settings, outputs, list(upstream), wanted
-    )
-    return *grads, grad_textures if wanted else None, *(None for _ in range(7))
-
-
-_rasterize.register_autograd(_backward, setup_context=_save)
+_rasterize = layer_operation("rasterize_layers", _fill, _gradients)
 
 
 def _run_backward(items: int, inputs: list, textures: Tensor, wanted: bool) -> Tensor:
@@ -169,18 +109,8 @@ def _inputs(tensors: Sequence[Tensor], image_size: list[int], settings: list[flo
     """Return what both kernels begin with, after the range of items."""
     vertices, colours, *paint, faces, num_faces, mesh = arrays(*tensors)
     textured = tuple(paint) if tensors[3].numel() else None
-    rest = [*_pixels(image_size, tensors[0]), *arrays(tensors[0].new_tensor(settings))]
+    rest = arrays(*exact_centres(image_size, tensors[0]), tensors[0].new_tensor(settings))
     return [BAND_ROWS, vertices, colours, faces, num_faces, mesh, textured, *rest]
-
-
-def _settings(softness: RenderSpec, projected: ProjectedMeshes) -> list[float]:
-    """Return the numbers that the kernels want; their docstring says which."""
-    fall = 1.0 / ((softness.far - softness.near) * softness.gamma)
-    blur = blur_radius(softness.sigma)
-    pixel = 2.0 / min(projected.image_size)
-    opaque = OPAQUE[projected.vertices.dtype]
-    inverse = 1.0 / softness.sigma
-    return [inverse, -blur * inverse, softness.far * fall, fall, pixel, blur**0.5, opaque]
 
 
 def _bands(image_size: tuple[int, int] | list[int]) -> int:
@@ -188,23 +118,7 @@ def _bands(image_size: tuple[int, int] | list[int]) -> int:
     return -(-image_size[0] // BAND_ROWS)
 
 
-def _empty_maps(
-    like: Tensor, image_size: list[int], with_depth: bool
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Return tensors to be filled with colour, log-weight, log-transmittance and, if so, depth."""
-    shape = (len(like), *image_size)
-    depth = like.new_empty(shape if with_depth else (0, 0, 0))
-    return like.new_empty(*shape, 3), like.new_empty(shape), like.new_empty(shape), depth
-
-
 def _map_arrays(maps: Sequence[Tensor]) -> list[np.ndarray | None]:
     """View the four maps as arrays, and as None a depth that nobody asked for."""
     *others, depth = arrays(*maps)
     return [*others, depth if depth.size else None]
-
-
-def _pixels(image_size: tuple[int, int] | list[int], like: Tensor) -> list[np.ndarray]:
-    """Return the pixel centres' x and y."""
-    height, width = image_size
-    centres = (exact_centres(width, height), exact_centres(height, width))
-    return arrays(*(like.new_tensor(side) for side in centres))

@@ -4,7 +4,8 @@ import torch
 from torch import Tensor
 
 from air3d.render.cpu import mixing_kernels
-from air3d.render.cpu.threads import arrays, empty_like, for_ranges
+from air3d.render.cpu.threads import arrays, for_ranges
+from air3d.render.operations import empty_like
 
 
 @torch.library.custom_op("air3d::mix_rows", mutates_args=())

@@ -5,9 +5,10 @@ import torch
 from torch import Tensor
 
 from air3d.render.cpu import near_plane_kernels
-from air3d.render.cpu.threads import arrays, empty_like, for_ranges
+from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.fragments import Fragments
 from air3d.render.near_plane import CutFaces
+from air3d.render.operations import empty_like
 
 # Fixed, as every part has its own sums of gradients.
 _PARTS = 16

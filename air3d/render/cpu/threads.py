@@ -18,11 +18,6 @@ def arrays(*tensors: Tensor) -> list[np.ndarray]:
     return [tensor.detach().contiguous().numpy() for tensor in tensors]
 
 
-def empty_like(tensor: Tensor) -> Tensor:
-    """Return a contiguous tensor to be filled, whatever the strides of the given one."""
-    return torch.empty_like(tensor, memory_format=torch.contiguous_format)
-
-
 def for_ranges(
     kernel: Callable, count: int, arguments: list, chunks_per_thread: int = _CHUNKS_PER_THREAD
 ) -> None:

@@ -6,9 +6,10 @@ from torch import Tensor
 
 from air3d.render.checks import check_selection
 from air3d.render.cpu import visibility_kernels
-from air3d.render.cpu.bands import empty_gradients, flat
+from air3d.render.cpu.bands import flat
 from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.layers import Layers
+from air3d.render.merging import empty_gradients
 
 
 def visibility(
