@@ -6,7 +6,7 @@
 ``scene.yaml, meshes/``   the scene file and the meshes it names
 ========================  =================================================================
 
-A training's own folder holds states to resume from, too (:mod:`air3d.training.states`).
+A training's own folder holds states to resume from, too, and before its end none of these files.
 """
 
 import dataclasses
@@ -33,6 +33,9 @@ from air3d.scene import (
 )
 
 WEIGHTS, CONFIG, SCENE = "model.safetensors", "config.yaml", "scene.yaml"
+
+STATES = "states"
+"""Where a training's folder has what it goes on from (:mod:`air3d.training.states`)."""
 
 
 class CheckpointError(ValueError):
@@ -129,8 +132,13 @@ def scene_of(folder: Path) -> Path:
     """Return the path of a checkpoint's scene file.
 
     Raises:
-        CheckpointError: the folder is no checkpoint.
+        CheckpointError: the folder is no checkpoint, or of a training that has not ended.
     """
+    if (folder / STATES).is_dir() and not (folder / WEIGHTS).is_file():
+        raise CheckpointError(
+            f"{folder}: holds a training that has not ended; repeat its command with --resume "
+            "added, which ends with a checkpoint"
+        )
     for name in (SCENE, CONFIG, WEIGHTS):
         if not (folder / name).is_file():
             raise CheckpointError(

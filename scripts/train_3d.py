@@ -22,7 +22,7 @@ from typing import Literal
 
 import torch
 
-from air3d.checkpoint import CheckpointError, load_model, scene_of
+from air3d.checkpoint import WEIGHTS, CheckpointError, load_model, scene_of
 from air3d.cli import choose_device, run_together
 from air3d.data import PictureStream, Prefetch, SceneStream, load_pictures
 from air3d.evaluation import TestSet, evaluate
@@ -116,8 +116,9 @@ def main(arguments: Arguments) -> None:
             "scene": spec.model_dump(mode="json"),
             "meshes": [file_digest(mesh.path) for mesh in stream.meshes],
             "phase": arguments.phase,
-            "data": arguments.data and str(arguments.data),
-            "init": arguments.init and str(arguments.init),
+            # By what they hold: a folder may have several names, and others under one.
+            "data": pictures and pictures.digest,
+            "init": arguments.init and file_digest(arguments.init / WEIGHTS),
             "network": asdict(model.config),
             "batch": arguments.batch,
             "learning_rate": arguments.learning_rate,

@@ -12,7 +12,7 @@ from air3d.data import SceneStream
 from air3d.geometry import yaw_rotation
 from air3d.inference import Effort, infer
 from air3d.inference.explanations import mode_of
-from air3d.models import GlimpseConfig, build_air, compute_convolutions_in
+from air3d.models import GlimpseConfig, SceneConfig, build_air, compute_convolutions_in
 from air3d.models.attention import Windows, paint_patch, read_glimpse
 from air3d.models.decoders import gaussian_log_likelihood
 from air3d.models.guide import Observation
@@ -334,6 +334,32 @@ def test_more_hypotheses_than_memory_are_refused(scene_model):
 def test_sizes_must_fit_the_scene_file(scene_spec):
     with pytest.raises(TypeError, match="does not fit a scene file"):
         build_air(scene_spec, GlimpseConfig())
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "wanted"),
+    [
+        ("features", 0, "at least 1, got 0"),
+        ("glimpse_size", -8, "at least 1, got -8"),
+        ("channels", (8, 0, 8), "at least 1, got 8 0 8"),
+        ("closer_channels", (), "at least 1, got nothing"),
+        ("yaw_bins", 3, "at least 4, got 3"),
+        ("rotation_bins", 15, "at least 16, got 15"),
+        ("channels", (8,), "halve images of 64 x 64 pixels .* more than 1"),
+        ("remains", (8,), "halve images of 64 x 64 pixels .* more than 1"),
+    ],
+)
+def test_sizes_that_make_no_network_are_refused(scene_spec, name, size, wanted):
+    with pytest.raises(ValueError, match=f"^--network.{name.replace('_', '-')}: must .*{wanted}"):
+        build_air(scene_spec, SceneConfig(**{name: size}), load_assets(scene_spec))
+
+
+def test_the_least_sizes_make_a_network(scene_spec):
+    one = {field.name: 1 for field in dataclasses.fields(SceneConfig) if field.type is int}
+    few = {"channels": (1, 1), "remains": (1, 1), "glimpse_channels": (1,), "closer_channels": (1,)}
+    config = SceneConfig(**one | few | {"yaw_bins": 4, "rotation_bins": 16})
+    model = build_air(scene_spec, config, load_assets(scene_spec))
+    assert len(infer(model, torch.rand(2, 3, 64, 64))) == 2
 
 
 def test_a_model_must_be_able_to_count_as_far_as_its_scene():

@@ -1,6 +1,7 @@
 """Training learns; short, but it must notice harm."""
 
 import json
+import shutil
 from pathlib import Path
 
 import PIL.Image
@@ -204,6 +205,32 @@ def test_train_3d_adapts_a_checkpoint_to_a_folder(call_script, trained, pictures
         message = call_script("train_3d.py", *adapt, *options, "--out", tmp_path / "no")
         assert sentence in str(message) and "\n" not in str(message)
         assert not (tmp_path / "no").exists()
+
+
+@pytest.mark.usefixtures("as_users_run")
+def test_resuming_wants_the_same_pictures_and_weights_under_whatever_name(
+    call_script, monkeypatch, trained, pictures, tmp_path
+):
+    folder, init = tmp_path / "pictures", tmp_path / "init"
+    folder.mkdir()
+    shutil.copytree(trained, init)
+    for number, picture in enumerate(pictures[:3]):
+        PIL.Image.fromarray(picture.permute(1, 2, 0).numpy()).save(folder / f"{number}.png")
+    monkeypatch.chdir(tmp_path)
+
+    def resumed(init: str | Path, data: str | Path, iterations: int):
+        options = ("--phase", "wake", "--iterations", iterations, "--batch", 2, "--out", "out")
+        resume = ["--resume"] * (tmp_path / "out").exists()
+        return call_script("train_3d.py", "--init", init, "--data", data, *options, *resume)
+
+    assert resumed("init", "pictures", 1) == 0
+    assert resumed(init, folder, 2) == 0
+    shutil.copytree(folder, tmp_path / "moved")
+    assert resumed("init/../init", "moved", 3) == 0
+    (folder / "2.png").unlink()
+    assert "was trained with another data;" in str(resumed(init, folder, 4))
+    save_model(init, load_model(tmp_path / "out"), {})
+    assert "was trained with another init;" in str(resumed(init, "moved", 4))
 
 
 def test_metrics_and_checkpoint_are_left_behind(trained):

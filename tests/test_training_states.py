@@ -11,7 +11,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from air3d.checkpoint import WEIGHTS, CheckpointError, load_model, save_model
+from air3d.checkpoint import STATES, WEIGHTS, CheckpointError, load_model, save_model
 from air3d.data import SceneStream
 from air3d.models import SceneConfig, build_air
 from air3d.objectives import count_log_prior
@@ -22,7 +22,6 @@ from air3d.training.losses import mixed_loss
 from air3d.training.post_mortem import FAILURE
 from air3d.training.states import (
     LOCK,
-    STATES,
     claimed,
     forget_after,
     has_states,
@@ -107,7 +106,7 @@ def test_resuming_restores_the_random_state(stream, whole, tmp_path):
 )
 def test_a_signal_saves_the_step_that_it_comes_in(stream, whole, tmp_path, number, kind):
     before = signal.getsignal(number)
-    with pytest.warns(UserWarning, match="stopped after iteration 4; --resume goes on"):
+    with pytest.warns(UserWarning, match=r"stopped after iteration 4; .* --iterations 4 at"):
         with pytest.raises(kind) as stopped:
             tiny(stream, tmp_path, before=at(3, lambda: os.kill(os.getpid(), number)))
     if kind is SystemExit:
@@ -115,7 +114,18 @@ def test_a_signal_saves_the_step_that_it_comes_in(stream, whole, tmp_path, numbe
     assert signal.getsignal(number) == before
     assert load_state(tmp_path)["iteration"] == 4
     assert not (tmp_path / WEIGHTS).exists()
+    with pytest.raises(CheckpointError, match="has not ended; repeat its command with --resume"):
+        load_model(tmp_path)
     check_same(tiny(stream, tmp_path), whole)
+
+
+def test_a_stopped_training_becomes_a_checkpoint_at_once(stream, tmp_path):
+    """With the iterations that it has, as the message of stopping says."""
+    with pytest.warns(UserWarning, match="stopped after"), pytest.raises(SystemExit):
+        tiny(stream, tmp_path, before=at(3, lambda: os.kill(os.getpid(), signal.SIGTERM)))
+    state = load_state(tmp_path)["model"]
+    check_same(tiny(stream, tmp_path, 4), state)
+    check_same(load_model(tmp_path).state_dict(), state)
 
 
 def twice(number: int) -> Callable[[], None]:

@@ -1,6 +1,7 @@
 """A user's own pictures: image files as models want them, and an endless shuffled stream."""
 
 import contextlib
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +67,7 @@ class PictureStream:
     Attributes:
         held_out: one picture in ``ONE_IN``, at most ``MAX_HELD_OUT``, evenly spread; values in
             [0, 1]. They are in no batch.
+        digest: sha256 of all pictures in their order, in hexadecimal.
 
     Args:
         pictures: at least two.
@@ -88,6 +90,7 @@ class PictureStream:
         step = max(ONE_IN, -(-len(pictures) // MAX_HELD_OUT))
         kept = torch.arange(len(pictures)) % step != min(step, len(pictures)) - 1
         self.held_out = pictures[~kept] / 255
+        self.digest = hashlib.sha256(pictures.numpy().tobytes()).hexdigest()
         self._pictures = pictures[kept]
         self._batch = batch
         self._seed = seed

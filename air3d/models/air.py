@@ -5,14 +5,22 @@ One model for both modes: in 2D the guide's head finds patches and the decoder p
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from air3d.models.decoders import Decoder, GlimpseDecoder, PatchDecoder, SceneDecoder
-from air3d.models.encoder import Encoded, FlatEncoder, MapEncoder, halvings_to_map, raise_contrast
+from air3d.models.encoder import (
+    MAP_SIDE,
+    Encoded,
+    FlatEncoder,
+    MapEncoder,
+    halved,
+    halvings_to_map,
+    raise_contrast,
+)
 from air3d.models.exposure import Exposure
 from air3d.models.free_rotations import FreeHead
 from air3d.models.glimpses import GlimpseSize
@@ -97,6 +105,16 @@ class SceneConfig:
     hidden: int = 256
     yaw_bins: int = 24
     rotation_bins: int = 96
+
+    def __post_init__(self):
+        least = {"yaw_bins": UprightHead.num_modes, "rotation_bins": FreeHead.num_modes}
+        for name, value in asdict(self).items():
+            sizes = value if isinstance(value, tuple) else (value,)
+            if min(sizes, default=0) < least.get(name, 1):
+                raise ValueError(
+                    f"--network.{name.replace('_', '-')}: must be at least {least.get(name, 1)}, "
+                    f"got {' '.join(map(str, sizes)) or 'nothing'}"
+                )
 
 
 class Air(nn.Module):
@@ -319,6 +337,7 @@ def _glimpse_air(spec: GlimpseSpec, config: GlimpseConfig) -> Air:
 
 def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -> Air:
     prior = ScenePrior(spec, meshes)
+    _check_halvings(spec, config)
     encoder = MapEncoder(
         spec.num_channels, spec.image_size, config.channels, config.features, config.search
     )
@@ -346,6 +365,17 @@ def _scene_air(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -
         max_steps=len(spec.count) - 1,
     )
     return Air(spec, config, meshes, guide, decoder)
+
+
+def _check_halvings(spec: SceneSpec, config: SceneConfig) -> None:
+    """Refuse layers that do not bring images down to the map in which objects are searched."""
+    for name, channels in (("channels", config.channels), ("remains", config.remains)):
+        if max(halved(spec.image_size, len(channels))) > MAP_SIDE:
+            height, width = spec.image_size
+            raise ValueError(
+                f"--network.{name}: must halve images of {height} x {width} pixels to at most "
+                f"{MAP_SIDE} a side; give more than {len(channels)}"
+            )
 
 
 def _rotation_head(spec: SceneSpec, config: SceneConfig, meshes: tuple[Mesh, ...]) -> RotationHead:

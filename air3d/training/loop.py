@@ -190,7 +190,10 @@ def train(
                 saved = clock.seconds
                 training.save()
             if stopping:
-                stop.leave(f"stopped after iteration {clock.iteration}; --resume goes on from it")
+                stop.leave(
+                    f"stopped after iteration {clock.iteration}; --resume goes on from it and ends "
+                    f"with a checkpoint, with --iterations {clock.iteration} at once"
+                )
         # What is done, or has just been said, is not said again.
         if journal and clock.iteration > begun and clock.iteration % settings.validate_every:
             journal.announce(clock.iteration, clock.seconds, validate())

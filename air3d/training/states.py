@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from air3d.checkpoint import CheckpointError
+from air3d.checkpoint import STATES, CheckpointError
 from air3d.files import replacing
 
-STATES, LOCK = "states", "training.lock"
+LOCK = "training.lock"
 
 
 @contextlib.contextmanager
