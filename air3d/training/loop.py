@@ -50,7 +50,9 @@ class TrainSettings:
     tensorboard: bool = False
 
     def __post_init__(self):
-        if (self.iterations is None) == (self.minutes is None):
+        if self.iterations is None and self.minutes is None:
+            raise ValueError("give --iterations or --minutes, which say how long to train")
+        if self.iterations is not None and self.minutes is not None:
             raise ValueError("give either --iterations or --minutes, and not both")
         for name in ("iterations", "minutes", "learning_rate", "warmup", "log_every"):
             value = getattr(self, name)
