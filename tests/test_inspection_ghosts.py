@@ -1,13 +1,17 @@
 """Draws from the posterior come as often as it says, and shine through as often as they come."""
 
 import numpy as np
+import PIL.ImageColor
 import pytest
 import torch
 import trimesh
 from conftest import ROOT
 
+from air3d.estimate import ObjectEstimate, SceneEstimate
 from air3d.geometry import Camera, look_at
 from air3d.inspection.ghosts import DIMMED, draw_scenes, ghosts
+from air3d.inspection.panels import colour_of_kind, overlay
+from air3d.inspection.placement import placements_in
 from air3d.models import GlimpseConfig, SceneConfig, build_air
 from air3d.objectives import count_log_prob
 from air3d.scene import ABSENT, ambient_light, load_assets, load_mesh, load_scene, upright_scenes
@@ -59,20 +63,48 @@ def test_a_2d_model_has_no_scenes_to_draw():
         draw_scenes(build_air(spec, sizes, ()), torch.zeros(1, 50, 50), 2)
 
 
-def test_a_line_is_as_opaque_as_the_root_of_its_scenes_share(tmp_path):
-    """One of four scenes shows a block that is seen head on; the others show nothing."""
+@pytest.fixture
+def block(tmp_path):
     trimesh.creation.box((0.4, 0.2, 0.2)).export(tmp_path / "block.ply")
-    block = load_mesh(tmp_path / "block.ply", "block", 2)
+    return load_mesh(tmp_path / "block.ply", "block", 2)
+
+
+def seen_head_on(identity):
+    """Scenes of one block each, in the middle of a small picture, or of none."""
+    number = len(identity)
     world_to_camera = look_at(torch.tensor([0.0, -2.0, 0.0]), torch.tensor([0.0, 0.0, 0.0]))
     intrinsics = torch.tensor([[100.0, 0.0, 32.0], [0.0, 100.0, 24.0], [0.0, 0.0, 1.0]])
-    identity = torch.tensor([[0], [ABSENT], [ABSENT], [ABSENT]])
-    scenes = upright_scenes(
-        identity,
-        torch.zeros(4, 1, 3),
-        torch.zeros(4, 1),
+    return upright_scenes(
+        torch.tensor(identity)[:, None],
+        torch.zeros(number, 1, 3),
+        torch.zeros(number, 1),
         camera=Camera(world_to_camera[None], intrinsics[None], (48, 64)),
         light=ambient_light(),
     )
+
+
+def test_the_panels_of_a_picture_agree_in_the_colours_of_kinds(block):
+    """Of the second of two kinds, found alone: its outline, and that of the only draw."""
+    scene = seen_head_on([1])
+    (placement,) = placements_in(scene, [block, block])
+    found = ObjectEstimate(
+        *("block", 1, 1.0, 1.0, placement.object_to_world, 1.0, torch.ones(3), torch.zeros(2, 2))
+    )
+    black = torch.zeros(3, 48, 64)
+    estimate = SceneEstimate(1, (0.0, 1.0), (found,), scene.camera, scene.light, black, 0.0)
+    edge = (round(8 * (24 - 100 * 0.1 / 1.9)), 8 * 26)  # beside the axes
+    panels = (
+        overlay(black, estimate, [block, block], scale=8),
+        ghosts(black, scene, [block, block], scale=8),
+    )
+    inferred, drawn = (np.asarray(panel, int)[edge] for panel in panels)
+    assert abs(inferred - PIL.ImageColor.getrgb(colour_of_kind(1))).max() < 8
+    assert abs(inferred - drawn).max() < 8
+
+
+def test_a_line_is_as_opaque_as_the_root_of_its_scenes_share(block):
+    """One of four scenes shows a block that is seen head on; the others show nothing."""
+    scenes = seen_head_on([0, ABSENT, ABSENT, ABSENT])
     white = torch.ones(3, 48, 64)
     faint, full = (
         np.asarray(ghosts(white, rows, [block], scale=8), float) / 255

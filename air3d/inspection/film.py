@@ -13,10 +13,10 @@ from torch import Tensor
 from air3d.inference.watching import Stage
 from air3d.inspection.outline import outline, table_edges
 from air3d.inspection.panels import (
-    OBJECT_COLOURS,
     TABLE_COLOUR,
     Canvas,
     captioned,
+    colour_of_kind,
     enlarge,
     panel_scale,
     sheet,
@@ -154,12 +154,11 @@ def _panels(
 def _outlined(
     decoder: SceneDecoder, image: Float[Tensor, "3 height width"], scene: Scenes, scale: int
 ) -> PIL.Image.Image:
-    """Draw objects and table; each kind has its colour, since a search may change their order."""
+    """Draw objects and table."""
     canvas, table = Canvas.over(to_picture(image), scale), decoder.spec.table
     if table is not None:
         canvas.draw(table_edges(table, scene.camera), TABLE_COLOUR, 1.5)
     placements = placements_in(scene, decoder.bank.meshes)
     for identity, placement in zip(scene.present().identity[0].tolist(), placements, strict=True):
-        colour = OBJECT_COLOURS[identity % len(OBJECT_COLOURS)]
-        canvas.draw(outline(placement, scene.camera), colour, 1.5)
+        canvas.draw(outline(placement, scene.camera), colour_of_kind(identity), 1.5)
     return canvas.finish()

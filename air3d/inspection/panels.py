@@ -10,19 +10,27 @@ import PIL.ImageFont
 from jaxtyping import Float
 from torch import Tensor
 
-from air3d.estimate import PatchEstimate, SceneEstimate
+from air3d.estimate import ObjectEstimate, PatchEstimate, SceneEstimate
 from air3d.inspection.outline import Lines, axes, outline, table_edges
 from air3d.inspection.placement import percent, placements_of
 from air3d.scene import Mesh
 from air3d.scene.spec import TableSpec
 
-OBJECT_COLOURS = ("#22d3ee", "#fbbf24", "#f472b6", "#a3e635", "#c4b5fd", "#fb923c")
+OBJECT_COLOURS = (
+    *("#22d3ee", "#fbbf24", "#f472b6", "#a3e635"),
+    *("#c4b5fd", "#fb923c", "#60a5fa", "#fca5a5"),
+)
 AXIS_COLOURS = ("#ef4444", "#22c55e", "#3b82f6")
 TABLE_COLOUR = "#e5e7eb"
 INK, PAPER = "#1f2937", "#ffffff"
 PANEL_SIDE = 384
 # Lines are drawn at twice the size and shrunk, which smooths them.
 FINENESS = 2
+
+
+def colour_of_kind(identity: int) -> str:
+    """Return the colour that outlines of one kind of object have in all pictures."""
+    return OBJECT_COLOURS[identity % len(OBJECT_COLOURS)]
 
 
 def to_picture(image: Float[Tensor, "channel height width"]) -> PIL.Image.Image:
@@ -53,8 +61,9 @@ def overlay(
     """Draw what was inferred over its image, enlarged ``scale`` times.
 
     A 3D object is drawn as its outline, its visible creases and its axes, with its name and
-    probability; a 2D patch as its box and probability. A ``table`` is drawn as its edges seen by
-    the inferred camera. A point (u, v) of the image comes to lie at ``scale * (u, v)``.
+    probability, in the colour of its kind; a 2D patch as its box and probability. A ``table`` is
+    drawn as its edges seen by the inferred camera. A point (u, v) of the image comes to lie at
+    ``scale * (u, v)``.
     """
     scale = scale or panel_scale(*image.shape[-2:])
     canvas = Canvas.over(to_picture(image), scale)
@@ -65,8 +74,9 @@ def overlay(
         return canvas.finish()
     if table is not None:
         canvas.draw(table_edges(table, estimate.camera), TABLE_COLOUR, 1.5)
-    for index, placement in enumerate(placements_of(estimate, meshes)):
-        colour = OBJECT_COLOURS[index % len(OBJECT_COLOURS)]
+    kinds = (found.identity for found in estimate.objects if isinstance(found, ObjectEstimate))
+    for kind, placement in zip(kinds, placements_of(estimate, meshes), strict=True):
+        colour = colour_of_kind(kind)
         lines = outline(placement, estimate.camera)
         for axis, line in axes(placement, estimate.camera):
             canvas.draw(line, AXIS_COLOURS[axis], 2.0)

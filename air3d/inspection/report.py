@@ -20,7 +20,7 @@ from air3d.estimate import ObjectEstimate, SceneEstimate
 from air3d.files import write_atomically
 from air3d.inspection.exhibit import exhibit_of
 from air3d.inspection.glb import build_scene, scene_html
-from air3d.inspection.panels import OBJECT_COLOURS, count_text, overlay, to_picture
+from air3d.inspection.panels import colour_of_kind, count_text, overlay, to_picture
 from air3d.inspection.placement import WHITE, camera_position, colour_of, percent
 from air3d.inspection.style import STYLE
 from air3d.inspection.turns import turn_text
@@ -155,12 +155,12 @@ def _scene_card(seen: Seen, meshes: Sequence[Mesh], table: TableSpec | None) -> 
 
 def _poses(estimate: SceneEstimate, meshes: Sequence[Mesh]) -> str:
     tables = []
-    for index, found in enumerate(estimate.objects):
+    for found in estimate.objects:
         if not isinstance(found, ObjectEstimate):
             continue
         x, y, z = (float(value) for value in found.object_to_world[:3, 3])
         std_x, std_y = (1000 * float(value) for value in found.position_std)
-        colour = OBJECT_COLOURS[index % len(OBJECT_COLOURS)]
+        colour = colour_of_kind(found.identity)
         tables.append(
             f"<table><tr><th colspan='2'><i style='background:{colour}'></i>{escape(found.name)}"
             f"<em>{escape(percent(found.identity_probability))}</em></th></tr>"
