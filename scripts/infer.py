@@ -44,6 +44,7 @@ import contextlib
 import errno
 import math
 import os
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -61,6 +62,7 @@ from air3d.data import read_picture
 from air3d.estimate import SceneEstimate
 from air3d.files import replacing
 from air3d.inference import ONE_PASS, Effort, Stage, infer, unwatched
+from air3d.inference.strangers import strangers
 from air3d.inspection.film import film
 from air3d.inspection.ghosts import draw_scenes, ghosts
 from air3d.inspection.panels import captioned, count_text
@@ -106,6 +108,7 @@ def main(arguments: Arguments) -> None:
         stages: list[Stage] = []
         watch = stages.append if arguments.film else unwatched
         estimates = infer(model, batch, arguments.effort, watch)
+        _warn_of_strangers(arguments.images[start:], model, batch, estimates)
         for index, estimate in enumerate(estimates, start):
             record = make_record(
                 estimate,
@@ -144,6 +147,29 @@ def _check_model(arguments: Arguments, model: Air) -> None:
             raise InputError(f"{option}: is for 3D checkpoints, this one is 2D; leave it out")
     if arguments.film and not arguments.effort:
         raise InputError("--film: one pass is no search to film; add --refine-steps 40")
+
+
+def _warn_of_strangers(
+    paths: Sequence[Path],
+    model: Air,
+    images: Float[Tensor, "batch channel height width"],
+    estimates: Sequence[SceneEstimate],
+) -> None:
+    """Say of which images nothing that was found should be believed (3D).
+
+    In 2D the scene file's noise is wider than that of its images, and tells nothing of it.
+    """
+    if isinstance(model.spec, GlimpseSpec):
+        return
+    strange = strangers(images, estimates, model.spec.noise_std)
+    for path, is_strange in zip(paths, strange.tolist(), strict=False):
+        if is_strange:
+            warnings.warn(
+                f"{path}: what was found explains little of it; is it a picture of "
+                f"'{model.spec.name}'? If it is, but of another camera, adapt the checkpoint to "
+                "such pictures (train_3d.py --init C --data FOLDER --phase mixed)",
+                stacklevel=2,
+            )
 
 
 def unique_names(paths: Sequence[Path]) -> list[str]:
