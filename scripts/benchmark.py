@@ -75,7 +75,7 @@ class OnDevice(Measured):
     """What may be measured on a GPU, too."""
 
     gpu: bool = False
-    """Put the network on the CUDA device (meshes are rendered on the CPU all the same)."""
+    """Put the network, and the meshes that it renders, on the CUDA device."""
     bfloat16: bool = False
     """Compute convolutions in bfloat16, for processors that have it."""
 
