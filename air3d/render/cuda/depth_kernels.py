@@ -5,7 +5,6 @@ import triton.language as tl
 
 from air3d.render.cuda.face_kernels import (
     area_of,
-    centre,
     corners_of,
     lanes_of,
     mesh_of,
@@ -27,16 +26,7 @@ def depth(
     A centre on a shared edge belongs to both faces, so that none falls between.
     """
     dtype: tl.constexpr = vertices.dtype.element_ty
-    layer, first_row, first_column = tile_of(height, width, SIDE)
-    place = tl.arange(0, SIDE * SIDE)
-    row, column = first_row + place // SIDE, first_column + place % SIDE
-    shorter = tl.minimum(height, width)
-    px = centre(column, width, shorter, dtype)[None, :]
-    py = centre(row, height, shorter, dtype)[None, :]
-    left = centre(first_column, width, shorter, dtype)
-    top = centre(first_row, height, shorter, dtype)
-    right = centre(tl.minimum(first_column + SIDE, width) - 1, width, shorter, dtype)
-    bottom = centre(tl.minimum(first_row + SIDE, height) - 1, height, shorter, dtype)
+    layer, row, column, px, py, left, right, top, bottom = tile_of(height, width, SIDE, dtype)
     m, count = mesh_of(layer, mesh, num_faces, num_meshes)
     count = tl.where(shows_on(bounds, layer, left, right, top, bottom), count, 0)
     own = vertices + layer * most_vertices * 3

@@ -113,12 +113,26 @@ def reached_faces(
 
 
 @triton.jit
-def tile_of(height, width, SIDE: tl.constexpr):
-    """Return a program's layer, and the first row and column of its tile: ``(layer, tile)``."""
+def tile_of(height, width, SIDE: tl.constexpr, dtype: tl.constexpr):
+    """Return the layer of program ``layer * tiles + tile``, and the pixels of its tile.
+
+    Their rows, columns and centres, the latter [1, pixel], and the outermost pixels' centres: left,
+    right, top and bottom. Pixels of a tile may lie beyond the image, the outermost ones do not.
+    """
     across = (width + SIDE - 1) // SIDE
     tiles = across * ((height + SIDE - 1) // SIDE)
     layer, tile = (tl.program_id(0) // tiles).to(tl.int64), tl.program_id(0) % tiles
-    return layer, tile // across * SIDE, tile % across * SIDE
+    first_row, first_column = tile // across * SIDE, tile % across * SIDE
+    place = tl.arange(0, SIDE * SIDE)
+    row, column = first_row + place // SIDE, first_column + place % SIDE
+    shorter = tl.minimum(height, width)
+    px = centre(column, width, shorter, dtype)[None, :]
+    py = centre(row, height, shorter, dtype)[None, :]
+    left = centre(first_column, width, shorter, dtype)
+    right = centre(tl.minimum(first_column + SIDE, width) - 1, width, shorter, dtype)
+    top = centre(first_row, height, shorter, dtype)
+    bottom = centre(tl.minimum(first_row + SIDE, height) - 1, height, shorter, dtype)
+    return layer, row, column, px, py, left, right, top, bottom
 
 
 @triton.jit

@@ -7,7 +7,6 @@ from air3d.render.cuda.face_kernels import (
     HIDDEN,
     LOWEST,
     area_of,
-    centre,
     corners_of,
     lanes_of,
     lengths_of,
@@ -44,16 +43,7 @@ def rasterize(
     inv_sigma, faintest = tl.full((), inv_sigma, dtype), tl.full((), faintest, dtype)
     nearest, fall = tl.full((), nearest, dtype), tl.full((), fall, dtype)
     reach, opaque = tl.full((), reach, dtype), tl.full((), opaque, dtype)
-    layer, first_row, first_column = tile_of(height, width, SIDE)
-    place = tl.arange(0, SIDE * SIDE)
-    row, column = first_row + place // SIDE, first_column + place % SIDE
-    shorter = tl.minimum(height, width)
-    px = centre(column, width, shorter, dtype)[None, :]
-    py = centre(row, height, shorter, dtype)[None, :]
-    left = centre(first_column, width, shorter, dtype)
-    top = centre(first_row, height, shorter, dtype)
-    right = centre(tl.minimum(first_column + SIDE, width) - 1, width, shorter, dtype)
-    bottom = centre(tl.minimum(first_row + SIDE, height) - 1, height, shorter, dtype)
+    layer, row, column, px, py, left, right, top, bottom = tile_of(height, width, SIDE, dtype)
     m, count = mesh_of(layer, mesh, num_faces, num_meshes)
     count = tl.where(shows_on(bounds, layer, left, right, top, bottom), count, 0)
     own_vertices = vertices + layer * most_vertices * 3
