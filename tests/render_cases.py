@@ -22,6 +22,8 @@ from air3d.render import (
     directional_light,
     render_layers,
 )
+from air3d.render.layers import ProjectedMeshes
+from air3d.render.operations import layer_settings
 from air3d.scene import Mesh, MeshBank, load_mesh, make_mesh
 from air3d.scene.spec import RenderSpec
 
@@ -171,3 +173,22 @@ def tetrahedron() -> Mesh:
     faces = torch.tensor([[0, 1, 2], [0, 3, 1], [0, 2, 3], [1, 3, 2]])
     colours = torch.tensor([[0.9, 0.1, 0.2], [0.2, 0.8, 0.1], [0.1, 0.3, 0.9], [0.8, 0.8, 0.3]])
     return mesh(vertices, faces, colours, vertices / vertices.norm(dim=1, keepdim=True))
+
+
+def layer_arguments(
+    projected: ProjectedMeshes, image_size: tuple[int, int], with_depth: bool
+) -> tuple:
+    """Return what an operation that rasterizes layers takes, all that may be with gradients."""
+    return (
+        projected.vertices.detach().requires_grad_(),
+        projected.colours.detach().requires_grad_(),
+        projected.uvs.requires_grad_(),
+        projected.textures.requires_grad_(),
+        projected.texture_sizes,
+        projected.faces,
+        projected.num_faces,
+        projected.mesh,
+        list(image_size),
+        layer_settings(RenderSpec(), projected),
+        with_depth,
+    )

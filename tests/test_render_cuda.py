@@ -14,6 +14,7 @@ from cuda_cases import sent, without_interpreter
 from render_cases import (
     SOFT,
     Scene,
+    layer_arguments,
     one_thread,  # noqa: F401 (a fixture)
     random_scene,
     tetrahedron,
@@ -26,7 +27,6 @@ from air3d.render.cpu import composite_kernels, layer_kernels
 from air3d.render.cuda import face_kernels, layers, vertices
 from air3d.render.cuda.sums import sum_by_mesh
 from air3d.render.instances import place
-from air3d.render.operations import layer_settings
 from air3d.scene import ABSENT, MeshBank
 from air3d.scene.spec import RenderSpec
 
@@ -209,20 +209,7 @@ def test_operations_keep_torchs_rules(device):
     scene = sent(replace(scene, bank=paint(scene.bank, [(4, 3)])).to(torch.float64), device)
     placement = place(scene.instances, scene.camera, scene.light)
     projected = cuda.project(scene.bank, placement)
-    arguments = (
-        projected.vertices.detach().requires_grad_(),
-        projected.colours.detach().requires_grad_(),
-        projected.uvs.requires_grad_(),
-        projected.textures.requires_grad_(),
-        projected.texture_sizes,
-        projected.faces,
-        projected.num_faces,
-        projected.mesh,
-        [5, 4],
-        layer_settings(RenderSpec(), projected),
-        True,
-    )
-    torch.library.opcheck(layers._rasterize, arguments)
+    torch.library.opcheck(layers._rasterize, layer_arguments(projected, (5, 4), with_depth=True))
     fields = (placement.to_ndc, placement.source, placement.ambient, placement.diffuse)
     bank = (scene.bank.vertices, scene.bank.normals, scene.bank.colours)
     leaves = [part.detach().requires_grad_() for part in (*fields, *bank)]

@@ -4,14 +4,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from render_cases import layer_arguments
 from test_render import tiny_scene
 from test_render_layers_textured import paint
 
 from air3d.render import cpu, directional_light
 from air3d.render.cpu import layers, vertices
 from air3d.render.instances import place
-from air3d.render.operations import layer_settings
-from air3d.scene.spec import RenderSpec
 
 
 def test_projecting_keeps_torchs_rules():
@@ -30,20 +29,9 @@ def test_rasterizing_keeps_torchs_rules(sizes, with_depth):
     scene = tiny_scene()
     scene = replace(scene, bank=paint(scene.bank, sizes).to(dtype=torch.float64))
     projected = cpu.project(scene.bank, place(scene.instances, scene.camera, scene.light))
-    arguments = (
-        projected.vertices.detach().requires_grad_(),
-        projected.colours.detach().requires_grad_(),
-        projected.uvs.requires_grad_(),
-        projected.textures.requires_grad_(),
-        projected.texture_sizes,
-        projected.faces,
-        projected.num_faces,
-        projected.mesh,
-        list(projected.image_size),
-        layer_settings(RenderSpec(), projected),
-        with_depth,
+    torch.library.opcheck(
+        layers._rasterize, layer_arguments(projected, projected.image_size, with_depth)
     )
-    torch.library.opcheck(layers._rasterize, arguments)
 
 
 def test_highlights_are_refused():
