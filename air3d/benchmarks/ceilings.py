@@ -1,11 +1,10 @@
 """How fast a machine can do arithmetic and move memory, measured, the best of several tries."""
 
-import time
 from collections.abc import Callable
 
 import torch
 
-from air3d.benchmarks.stopwatch import finish
+from air3d.benchmarks.stopwatch import seconds_of
 
 CPU = torch.device("cpu")
 TRIES = 8
@@ -40,11 +39,4 @@ def memory_speed(device: torch.device = CPU) -> float:
 def _best_seconds(step: Callable[[], object], device: torch.device) -> float:
     """Return the shortest time of several runs; one more warms up."""
     step()
-    best = float("inf")
-    for _ in range(TRIES):
-        finish(device)
-        start = time.perf_counter()
-        step()
-        finish(device)
-        best = min(best, time.perf_counter() - start)
-    return best
+    return min(seconds_of(step, device) for _ in range(TRIES))

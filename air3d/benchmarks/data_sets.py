@@ -2,16 +2,15 @@
 
 import tarfile
 import tempfile
-import time
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from statistics import median
 from unittest import mock
 
-import torch
-
+from air3d.benchmarks.ceilings import CPU
 from air3d.benchmarks.measure import peak_memory
-from air3d.benchmarks.stopwatch import Stopwatch, Timed
+from air3d.benchmarks.stopwatch import Stopwatch, Timed, seconds_of
 from air3d.data import BopPlan, SceneStream, write_bop
 from air3d.data.bop import annotate, write
 from air3d.scene import ScenePrior, SceneSpec
@@ -60,8 +59,10 @@ def measure_data_set(spec: SceneSpec, count: int, runs: int) -> DataCost:
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         write_bop(root / "warm", BopPlan(spec, 1, seed=0))  # compiles kernels
-        seconds = [_seconds(root / str(run), plan) for run in range(runs)]
-        stopwatch = Stopwatch(torch.device("cpu"))
+        seconds = [
+            seconds_of(partial(write_bop, root / str(run), plan), CPU) for run in range(runs)
+        ]
+        stopwatch = Stopwatch(CPU)
         with mock.patch.object(annotate, "one_ahead", iter), stopwatch.watching(_timed()):
             write.write_bop(root / "stages", plan)
         stages = stopwatch.milliseconds(count, STAGES)
@@ -78,12 +79,6 @@ def measure_data_set(spec: SceneSpec, count: int, runs: int) -> DataCost:
         bytes_per_image=size / count,
         peak=peak,
     )
-
-
-def _seconds(out: Path, plan: BopPlan) -> float:
-    start = time.perf_counter()
-    write_bop(out, plan)
-    return time.perf_counter() - start
 
 
 def _timed() -> list[Timed]:

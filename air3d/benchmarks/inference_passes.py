@@ -1,7 +1,7 @@
 """What it costs to infer images, by effort, by size of batch and by stage."""
 
-import time
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 
 import torch
@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from air3d.benchmarks.measure import peak_memory
-from air3d.benchmarks.stopwatch import Stopwatch, Timed, finish
+from air3d.benchmarks.stopwatch import Stopwatch, Timed, seconds_of
 from air3d.data import SceneStream
 from air3d.inference import Effort, infer, inferring, refinement, rescoring
 from air3d.models import Air
@@ -55,8 +55,9 @@ def measure_inference(
 ) -> InferCost:
     """Infer the same images ``runs`` times on all threads, as often on one, and some more."""
     device = images.device
-    infer(model, images, effort)
-    seconds = median(_seconds(model, images, effort) for _ in range(runs))
+    step = partial(infer, model, images, effort)
+    step()
+    seconds = median(seconds_of(step, device) for _ in range(runs))
     stopwatch = Stopwatch(device)
     with one_thread(), stopwatch.watching(_timed(model)):
         for _ in range(runs):  # by the name that is watched, not by this module's own
@@ -68,16 +69,8 @@ def measure_inference(
         images_per_second=len(images) / seconds,
         step=sum(stages.values()),
         stages=stages,
-        peak=peak_memory(lambda: infer(model, images, effort), device),
+        peak=peak_memory(step, device),
     )
-
-
-def _seconds(model: Air, images: Tensor, effort: Effort) -> float:
-    finish(images.device)
-    start = time.perf_counter()
-    infer(model, images, effort)
-    finish(images.device)
-    return time.perf_counter() - start
 
 
 def _timed(model: Air) -> list[Timed]:

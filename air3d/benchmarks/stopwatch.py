@@ -79,6 +79,15 @@ class Stopwatch:
         self._last = now
 
 
+def seconds_of(step: Callable[[], object], device: torch.device) -> float:
+    """Return how long a step takes, with all that a GPU does for it."""
+    finish(device)
+    start = time.perf_counter()
+    step()
+    finish(device)
+    return time.perf_counter() - start
+
+
 def finish(device: torch.device) -> None:
     """Wait until a GPU has done all that it was given."""
     if device.type == "cuda":

@@ -1,6 +1,5 @@
 """What a step of training costs, by phase and by stage, without a change to the training."""
 
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -11,7 +10,7 @@ from torch import Tensor
 from air3d.benchmarks.measure import peak_memory
 from air3d.benchmarks.network_floor import NetworkFloor, network_floor
 from air3d.benchmarks.stages import stage_times
-from air3d.benchmarks.stopwatch import Stopwatch, Timed, finish
+from air3d.benchmarks.stopwatch import Stopwatch, Timed, seconds_of
 from air3d.data import Prefetch, RenderedScenes, SceneStream
 from air3d.models import SceneConfig, build_air, compute_convolutions_in
 from air3d.models.canvas import Canvas
@@ -182,11 +181,10 @@ class Trainee:
 def _steps_per_second(trainee: Trainee, runs: int) -> float:
     """Time steps whose batches are made in a second thread, after some that warm up."""
     batches: Callable[[int], RenderedScenes] = Prefetch(trainee.stream.batch)
-    for number in range(WARM_UP):
-        trainee.step(batches(number))
-    finish(trainee.device)
-    start = time.perf_counter()
-    for number in range(WARM_UP, WARM_UP + runs):
-        trainee.step(batches(number))
-    finish(trainee.device)
-    return runs / (time.perf_counter() - start)
+
+    def take(first: int, last: int) -> None:
+        for number in range(first, last):
+            trainee.step(batches(number))
+
+    take(0, WARM_UP)
+    return runs / seconds_of(lambda: take(WARM_UP, WARM_UP + runs), trainee.device)
