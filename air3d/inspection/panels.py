@@ -17,8 +17,14 @@ from air3d.scene import Mesh
 from air3d.scene.spec import TableSpec
 
 OBJECT_COLOURS = (
-    *("#22d3ee", "#fbbf24", "#f472b6", "#a3e635"),
-    *("#c4b5fd", "#fb923c", "#60a5fa", "#fca5a5"),
+    "#22d3ee",
+    "#fbbf24",
+    "#f472b6",
+    "#a3e635",
+    "#c4b5fd",
+    "#fb923c",
+    "#60a5fa",
+    "#fca5a5",
 )
 AXIS_COLOURS = ("#ef4444", "#22c55e", "#3b82f6")
 TABLE_COLOUR = "#e5e7eb"
