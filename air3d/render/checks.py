@@ -128,7 +128,7 @@ def check_selection(selection: Int[Tensor, "image slot"], num_layers: int) -> No
     Raises:
         ValueError: ``selection`` names a layer that is not there.
     """
-    if selection.device.type != "cpu" or not selection.numel():
+    if not may_look(selection) or not selection.numel():
         return
     if not -1 <= int(selection.min()) <= int(selection.max()) < num_layers:
         raise ValueError(

@@ -10,6 +10,7 @@ from torch import Tensor
 from air3d.geometry import Camera
 from air3d.geometry.tensors import constant
 from air3d.render.checks import check_batches, check_dull, check_kind, check_not_nan, may_look
+from air3d.render.layers import ProjectedMeshes
 from air3d.scene.assets import MeshBank
 from air3d.scene.lights import Light
 
@@ -124,7 +125,7 @@ def check_identity(identity: Int[Tensor, "*object"], num_meshes: int) -> None:
     Raises:
         ValueError: there is one; on the CPU alone, see :mod:`~air3d.render.checks`.
     """
-    if identity.device.type != "cpu" or not identity.numel():
+    if not may_look(identity) or not identity.numel():
         return
     if not -1 <= int(identity.min()) <= int(identity.max()) < num_meshes:
         raise ValueError(
@@ -160,6 +161,23 @@ def place(instances: Instances, camera: Camera, light: Light) -> Placement:
         diffuse=flat(light.diffuse[:, None] * colour),
         image_size=camera.image_size,
         shape=(batch, identity.shape[1]),
+    )
+
+
+def placed_meshes(
+    vertices: Tensor, colours: Tensor, bank: MeshBank, placement: Placement
+) -> ProjectedMeshes:
+    """Put each layer's projected vertices and lit colours together with the mesh they are of."""
+    return ProjectedMeshes(
+        vertices=vertices,
+        colours=colours,
+        faces=bank.faces,
+        num_faces=bank.num_faces,
+        uvs=bank.uvs,
+        textures=bank.textures,
+        texture_sizes=bank.texture_sizes,
+        mesh=placement.mesh,
+        image_size=placement.image_size,
     )
 
 

@@ -1,11 +1,13 @@
 """The torch operations that merge layers, as ``operations`` has those that make them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
 
-from air3d.render.layers import Layers
+from air3d.render.images import Background
+from air3d.render.layers import Composite, Layers
 from air3d.render.operations import Operation, empty_like
 
 
@@ -18,6 +20,17 @@ def maps_of(layers: Layers) -> list[Tensor]:
 def empty_gradients(layers: list[Tensor]) -> list[Tensor]:
     """Return contiguous tensors to be filled, whatever the strides of the layers' maps."""
     return [empty_like(part) for part in layers]
+
+
+def composite_by(
+    operation: Operation, layers: Layers, chosen: Tensor, background: Background
+) -> Composite:
+    """Merge layers into images by an operation that takes their maps, what is behind, ``chosen``.
+
+    That is a :func:`composite_operation`, told a selection, or one that is told something else.
+    """
+    rgb, alpha, depth = operation(*maps_of(layers), background, chosen)
+    return Composite(rgb, alpha, None if layers.depth is None else depth)
 
 
 def composite_operation(name: str, fill: Callable, gradients: Callable) -> Operation:
@@ -84,6 +97,18 @@ def _empty_images(
     depth_shape = shape if depth.shape[2] else (0, 0, 0, 0)
     rgb, alpha = log_weight.new_empty(*shape, 3), log_weight.new_empty(shape)
     return rgb, alpha, log_weight.new_empty(depth_shape)
+
+
+def squared_error_by(
+    operation: Operation,
+    layers: Layers,
+    selection: Tensor,
+    background: Background,
+    images: Tensor,
+) -> Tensor:
+    """Sum squared differences from the images by a :func:`squared_error_operation`."""
+    coloured = replace(layers, depth=None)  # which changes no colour
+    return operation(*maps_of(coloured), background, images, selection)
 
 
 def squared_error_operation(name: str, sums: Callable, gradients: Callable) -> Operation:

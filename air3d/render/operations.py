@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import torch
 from torch import Tensor
 
-from air3d.render.instances import Placement
+from air3d.render.instances import Placement, placed_meshes
 from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes, blur_radius
 from air3d.scene.assets import MeshBank
 from air3d.scene.spec import RenderSpec
@@ -39,17 +39,7 @@ def project_by(operation: Operation, bank: MeshBank, placement: Placement) -> Pr
         bank.num_vertices,
         placement.mesh,
     )
-    return ProjectedMeshes(
-        vertices=vertices,
-        colours=colours,
-        faces=bank.faces,
-        num_faces=bank.num_faces,
-        uvs=bank.uvs,
-        textures=bank.textures,
-        texture_sizes=bank.texture_sizes,
-        mesh=placement.mesh,
-        image_size=placement.image_size,
-    )
+    return placed_meshes(vertices, colours, bank, placement)
 
 
 def projection_operation(name: str, fill: Callable, gradients: Callable) -> Operation:

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from air3d.render.instances import MAX_DEPTH, MIN_DEPTH, Placement, exact_centres
+from air3d.render.instances import MAX_DEPTH, MIN_DEPTH, Placement, exact_centres, placed_meshes
 from air3d.render.layers import OPAQUE, Layers, ProjectedMeshes, blur_radius
 from air3d.scene.assets import MeshBank
 from air3d.scene.spec import RenderSpec
@@ -65,18 +65,9 @@ def project(bank: MeshBank, placement: Placement) -> ProjectedMeshes:
     safe_depth = torch.where(depth >= MIN_DEPTH, depth, 1.0)
     to_lamp = torch.nn.functional.normalize(lamp - weight[:, None] * vertices, dim=-1)
     facing = (bank.normals[index] * to_lamp).sum(dim=-1, keepdim=True).clamp(min=0.0)
-    return ProjectedMeshes(
-        vertices=torch.cat([homogeneous[..., :2] / safe_depth, depth], dim=-1),
-        colours=bank.colours[index]
-        * (placement.ambient[:, None] + placement.diffuse[:, None] * facing),
-        faces=bank.faces,
-        num_faces=bank.num_faces,
-        uvs=bank.uvs,
-        textures=bank.textures,
-        texture_sizes=bank.texture_sizes,
-        mesh=placement.mesh,
-        image_size=placement.image_size,
-    )
+    light = placement.ambient[:, None] + placement.diffuse[:, None] * facing
+    projected = torch.cat([homogeneous[..., :2] / safe_depth, depth], dim=-1)
+    return placed_meshes(projected, bank.colours[index] * light, bank, placement)
 
 
 def rasterize_layers(

@@ -92,8 +92,7 @@ def _select(layers: Layers, selection: Tensor) -> Layers:
 
     A layer that has no weight at a pixel is not there, whatever its transmittance.
     """
-    if not torch.compiler.is_compiling():
-        check_selection(selection, layers.log_weight.shape[1])
+    check_selection(selection, layers.log_weight.shape[1])
     selection = selection.to(layers.colour.device, non_blocking=True)
     number = layers.log_weight.shape[1]
     chosen = selection.clamp(0, max(number - 1, 0))

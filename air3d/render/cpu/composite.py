@@ -11,15 +11,14 @@ from air3d.render.cpu.bands import behind, empty_behind, flat, num_bands, sum_be
 from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.images import Background
 from air3d.render.layers import Composite, Layers
-from air3d.render.merging import composite_operation, empty_gradients, maps_of
+from air3d.render.merging import composite_by, composite_operation, empty_gradients
 
 
 def composite(
     layers: Layers, selection: Int[Tensor, "image slot"], background: Background
 ) -> Composite:
     """Merge the selected layers of every scene; see :func:`air3d.render.composite`."""
-    rgb, alpha, depth = _composite(*maps_of(layers), background, selection)
-    return Composite(rgb, alpha, None if layers.depth is None else depth)
+    return composite_by(_composite, layers, selection, background)
 
 
 def _fill(

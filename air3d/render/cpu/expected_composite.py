@@ -16,7 +16,7 @@ from air3d.render.cpu.bands import (
 from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.images import Background
 from air3d.render.layers import Composite, Layers
-from air3d.render.merging import empty_gradients, maps_of
+from air3d.render.merging import composite_by, empty_gradients
 from air3d.render.operations import empty_like
 
 
@@ -24,8 +24,7 @@ def expected_composite(
     layers: Layers, presence: Float[Tensor, "batch object"], background: Background
 ) -> Composite:
     """Average all subsets' images; see :func:`air3d.render.expected_composite`."""
-    rgb, alpha, depth = _expected(*maps_of(layers), background, presence)
-    return Composite(rgb, alpha, None if layers.depth is None else depth)
+    return composite_by(_expected, layers, presence, background)
 
 
 @torch.library.custom_op("air3d::expected_composite", mutates_args=())

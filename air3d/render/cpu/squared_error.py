@@ -1,7 +1,5 @@
 """Compare composited images with pictures, without ever storing them."""
 
-from dataclasses import replace
-
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -19,7 +17,7 @@ from air3d.render.cpu.bands import (
 from air3d.render.cpu.threads import arrays, for_ranges
 from air3d.render.images import Background
 from air3d.render.layers import Layers
-from air3d.render.merging import empty_gradients, maps_of, squared_error_operation
+from air3d.render.merging import empty_gradients, squared_error_by, squared_error_operation
 
 
 def squared_error(
@@ -29,8 +27,7 @@ def squared_error(
     images: Float[Tensor, "batch height width 3"],
 ) -> Float[Tensor, "batch image"]:
     """Sum squared differences from the images; see :func:`air3d.render.squared_error`."""
-    coloured = replace(layers, depth=None)  # which changes no colour
-    return _squared_error(*maps_of(coloured), background, images, selection)
+    return squared_error_by(_squared_error, layers, selection, background, images)
 
 
 def _sums(
