@@ -176,7 +176,7 @@ def test_rivals_stand_on_the_page_beside_air(tmp_path, call_script, capsys):
 @pytest.mark.parametrize(
     ("rival", "change", "sentence"),
     [
-        ("twin", {}, "give --iterations or --minutes, which say how long"),
+        ("twin", {}, "give either --iterations or --minutes: nothing says how long"),
         ("twin", {"iterations": 1, "minutes": 1.0}, "give either --iterations or --minutes"),
         ("twin", {"scene": "scenes/multi_mnist.yaml"}, "is a scene of glimpses"),
         ("twin", {"data": "nowhere", "iterations": "1"}, "nowhere: there is no such data set"),

@@ -51,7 +51,7 @@ class TrainSettings:
 
     def __post_init__(self):
         if self.iterations is None and self.minutes is None:
-            raise ValueError("give --iterations or --minutes, which say how long to train")
+            raise ValueError("give either --iterations or --minutes: nothing says how long")
         if self.iterations is not None and self.minutes is not None:
             raise ValueError("give either --iterations or --minutes, and not both")
         for name in ("iterations", "minutes", "learning_rate", "warmup", "log_every"):
